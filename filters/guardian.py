@@ -1,0 +1,185 @@
+"""Filters and a policy put together: texts in, verdicts out, whole or as they stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from filters.errors import FilterError
+from filters.merge import Running, over_filters, over_variants
+from filters.normalise import variants
+from filters.policy import Policy, worst_learn, worst_serve
+from filters.toxicity import ToxicityFilter
+from filters.types import Filter, Item, Scores, Verdict
+from filters.units import Unit, UnitSplitter
+from filters.wire import Json, reason_to_json
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A closed unit with its own scores, and the verdict on the text up to its end."""
+
+    unit: Unit
+    scores: tuple[Scores, ...]
+    verdict: Verdict
+
+
+class Fold:
+    """The judgement of one text as a left fold over its units; the way it is fed does not matter.
+
+    ``item`` says what is known besides the text; the policy is pinned for the whole of it.
+    """
+
+    def __init__(
+        self, filters: Sequence[Filter], policy: Policy, item: Item, count_tokens: Callable[[str], int]
+    ) -> None:
+        self._filters = filters
+        self._policy = policy
+        self._item = item
+        self._splitter = UnitSplitter(count_tokens)
+        self._running = {one.name: Running(one.name, one.version) for one in filters}
+        self._any = False
+
+    def feed(self, piece: str) -> list[Judged]:
+        """Return what ``piece`` closes, judged, in order."""
+        return [self._judge(unit) for unit in self._splitter.feed(piece)]
+
+    def close(self) -> list[Judged]:
+        """Return the rest, judged; a text without a character is judged as one empty unit."""
+        units = self._splitter.close()
+        if not units and not self._any:
+            units = [Unit("", 0, 0, "", 0)]
+        return [self._judge(unit) for unit in units]
+
+    @property
+    def scores(self) -> dict[str, Scores]:
+        """Each filter's scores of the text so far: per label the maximum over the units."""
+        return {name: running.scores for name, running in self._running.items() if self._any}
+
+    def verdict(self, policy: Policy | None = None) -> Verdict:
+        """Return the verdict on the text so far, by the pinned policy if no other is given."""
+        return (policy or self._policy).decide(list(self.scores.values()), self._item.direction)
+
+    def _judge(self, unit: Unit) -> Judged:
+        self._any = True
+        item = replace(self._item, text=unit.text, context=unit.context or self._item.context)
+        found = tuple(score_unit(one, item) for one in self._filters)
+        for scores in found:
+            self._running[scores.filter].add(unit, scores)
+        return Judged(unit, found, self.verdict())
+
+
+def score_unit(one: Filter, item: Item) -> Scores:
+    """Return a filter's scores of a unit over its variants; what the filter does wrong is *unscored*, with a reason."""
+    others = variants(item.text)
+    items = [item, *(replace(item, text=variant.text) for variant in others)]
+    try:
+        found = one.score_many(items)
+        problem = _problem(one, items, found)
+    except FilterError as exc:
+        problem = str(exc)
+    except Exception as exc:  # noqa: BLE001  (the edge to plug-ins of others, which may raise anything: fail closed)
+        problem = f"the filter raised {type(exc).__name__}"
+    if problem:
+        return Scores(one.name, one.version, coverage=0.0, error=problem)
+    named = zip((variant.name for variant in others), found[1:], strict=True)
+    return over_variants(found[0], list(named))
+
+
+def _problem(one: Filter, items: Sequence[Item], found: Sequence[Scores]) -> str:
+    """Return in which way the answer breaks the protocol, or an empty text."""
+    if len(found) != len(items):
+        return f"the filter gave {len(found)} scores for {len(items)} items"
+    for scores in found:
+        if scores.filter != one.name or scores.version != one.version:
+            return f"the filter's scores name {scores.filter} {scores.version}"
+        spoken = {*scores.values, *scores.absent}
+        if unknown := sorted(spoken - set(one.labels)):
+            return f"the filter gave labels it did not declare: {', '.join(unknown)}"
+        if scores.scored and (silent := sorted(set(one.labels) - spoken)):
+            return f"the filter said nothing about {', '.join(silent)}"
+    return ""
+
+
+class Guardian:
+    """Scores and verdicts without a server; without arguments with the shipped weights and the shipped policy.
+
+    Raises
+    ------
+    WeightsError
+        The shipped encoder was not built; ``make setup`` builds it.
+    ValueError
+        Two filters have one name.
+    """
+
+    def __init__(
+        self,
+        filters: Sequence[Filter] | None = None,
+        policy: Policy | None = None,
+        count_tokens: Callable[[str], int] | None = None,
+    ) -> None:
+        self.filters: tuple[Filter, ...] = tuple(filters) if filters is not None else (ToxicityFilter(),)
+        names = [one.name for one in self.filters]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two filters have one name: {', '.join(names)}")
+        self.policy = policy or Policy.default()
+        self._count_tokens = count_tokens or _token_counter(self.filters)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Filter name to version."""
+        return {one.name: one.version for one in self.filters}
+
+    def fold(self, item: Item, policy: Policy | None = None) -> Fold:
+        """Return the fold for one text; ``item.text`` is ignored, feed it."""
+        return Fold(self.filters, policy or self.policy, item, self._count_tokens)
+
+    def judge(self, item: Item, policy: Policy | None = None) -> tuple[dict[str, Scores], Verdict]:
+        """Return each filter's scores of a whole text, and the verdict."""
+        fold = self.fold(item, policy)
+        fold.feed(item.text)
+        fold.close()
+        return fold.scores, fold.verdict()
+
+    def score_many(self, texts: Sequence[str | Item]) -> list[Scores]:
+        """Return one :class:`Scores` per text, in order, merged over filters, units and variants."""
+        items = [Item(text) if isinstance(text, str) else text for text in texts]
+        return [over_filters(self.judge(item)[0]) for item in items]
+
+    def check(self, *, prompt: str | None = None, reply: str | None = None) -> Verdict:
+        """Return the worse verdict of a prompt and the reply to it, with the reasons of both."""
+        items = [] if prompt is None else [Item(prompt, "in")]
+        items += [] if reply is None else [Item(reply, "out", prompt=prompt)]
+        if not items:
+            raise ValueError("give a prompt, a reply or both")
+        verdicts = [self.judge(item)[1] for item in items]
+        return replace(
+            verdicts[-1],
+            serve=worst_serve(*(verdict.serve for verdict in verdicts)),
+            learn=worst_learn(*(verdict.learn for verdict in verdicts)),
+            reasons=tuple(reason for verdict in verdicts for reason in verdict.reasons),
+            coverage=min(verdict.coverage for verdict in verdicts),
+        )
+
+
+def _token_counter(filters: Sequence[Filter]) -> Callable[[str], int]:
+    """Return the first filter's own token counter; for filters without one, characters, which are never too few."""
+    for one in filters:
+        encoder = getattr(one, "encoder", None)
+        if encoder is not None:
+            counter: Callable[[str], int] = encoder.count_tokens
+            return counter
+    return len
+
+
+def report(item: Item, item_id: str | None, scores: dict[str, Scores], verdict: Verdict) -> Json:
+    """Return one line of ``tayguard score``; ``scores`` are the highest of any filter."""
+    merged = over_filters(scores)
+    return {
+        "id": item_id,
+        "text": item.text,
+        "scores": {label: round(value, 6) for label, value in sorted(merged.values.items())},
+        "verdict": {"serve": verdict.serve, "learn": verdict.learn},
+        "reasons": [reason_to_json(reason) for reason in verdict.reasons],
+        "coverage": verdict.coverage,
+    }
