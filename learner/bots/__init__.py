@@ -1,0 +1,1 @@
+"""Bots that learn: each keeps :class:`learner.types.Bot`."""

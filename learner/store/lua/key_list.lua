@@ -1,0 +1,2 @@
+-- Every key record, in no order.
+return redis.call("HVALS", P .. "keys")
