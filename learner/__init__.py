@@ -1,0 +1,1 @@
+"""What may be learned, what was learned, and how to take it back."""

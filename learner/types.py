@@ -33,8 +33,8 @@ class Turn:
 class Exchange:
     """One prompt and its answer, as logged: blocked ones too.
 
-    ``prompt_verdict`` and ``reply_verdict`` are JSON of :class:`filters.types.Verdict`; with their ``scores`` (filter name
-    to version and values) they are the lineage of every sample made from the exchange.
+    ``prompt_verdict`` and ``reply_verdict`` are JSON of :class:`filters.types.Verdict`; with their ``scores`` (filter
+    name to version and values) they are the lineage of every sample made from the exchange.
     """
 
     request_id: str

@@ -1,0 +1,1 @@
+"""The guard: what people and programs touch, and everything that is asynchronous."""
