@@ -36,6 +36,8 @@ setup: ## a virtual environment in .venv with the pinned run-time; quick when no
 	echo "installing $(TORCH)"; \
 	$(PIP) install --no-compile "$(TORCH)"; \
 	$(PIP) install --no-deps --editable .; \
+	echo "compiling (start-up time should not depend on it)"; \
+	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib guard filters learner >/dev/null 2>&1 || true; \
 	echo "building the encoder from its weights"; \
 	$(ONE_THREAD) $(BIN)/python -m filters.models.build; \
 	echo "$$key" > $(VENV)/.setup-stamp.new; mv $(VENV)/.setup-stamp.new $(VENV)/.setup-stamp
