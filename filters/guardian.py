@@ -38,32 +38,43 @@ class Fold:
         self._item = item
         self._splitter = UnitSplitter(count_tokens)
         self._running = {one.name: Running(one.name, one.version) for one in filters}
-        self._any = False
+        self._any = self._added = False
 
     def feed(self, piece: str) -> list[Judged]:
         """Return what ``piece`` closes, judged, in order."""
-        return [self._judge(unit) for unit in self._splitter.feed(piece)]
+        return [self.add(unit, self.score(unit)) for unit in self.split(piece)]
 
     def close(self) -> list[Judged]:
         """Return the rest, judged; a text without a character is judged as one empty unit."""
-        units = self._splitter.close()
-        if not units and not self._any:
-            units = [Unit("", 0, 0, "", 0)]
-        return [self._judge(unit) for unit in units]
+        return [self.add(unit, self.score(unit)) for unit in self.rest()]
+
+    def split(self, piece: str) -> list[Unit]:
+        """Return the units that ``piece`` closes, for :meth:`score` and :meth:`add`, one after the other."""
+        units = self._splitter.feed(piece)
+        self._any = self._any or bool(units)
+        return units
+
+    def rest(self) -> list[Unit]:
+        """Return the last units; one empty unit where there were none."""
+        return self._splitter.close() or ([] if self._any else [Unit("", 0, 0, "", 0)])
 
     @property
     def scores(self) -> dict[str, Scores]:
         """Each filter's scores of the text so far: per label the maximum over the units."""
-        return {name: running.scores for name, running in self._running.items() if self._any}
+        return {name: running.scores for name, running in self._running.items() if self._added}
 
     def verdict(self, policy: Policy | None = None) -> Verdict:
         """Return the verdict on the text so far, by the pinned policy if no other is given."""
         return (policy or self._policy).decide(list(self.scores.values()), self._item.direction)
 
-    def _judge(self, unit: Unit) -> Judged:
-        self._any = True
+    def score(self, unit: Unit) -> tuple[Scores, ...]:
+        """Return every filter's scores of a unit; nothing of the fold changes, so it may run in another thread."""
         item = replace(self._item, text=unit.text, context=unit.context or self._item.context)
-        found = tuple(score_unit(one, item) for one in self._filters)
+        return tuple(score_unit(one, item) for one in self._filters)
+
+    def add(self, unit: Unit, found: tuple[Scores, ...]) -> Judged:
+        """Take in the scores of the next unit, and return the judgement of the text up to its end."""
+        self._added = True
         for scores in found:
             self._running[scores.filter].add(unit, scores)
         return Judged(unit, found, self.verdict())

@@ -190,8 +190,3 @@ def worst_learn(*verdicts: LearnVerdict) -> LearnVerdict:
     'quarantine'
     """
     return max(verdicts, key=LEARN_ORDER.index)
-
-
-def worse(a: Verdict, b: Verdict) -> ServeVerdict:
-    """Return the severer of two serve verdicts."""
-    return worst_serve(a.serve, b.serve)

@@ -19,6 +19,8 @@ from filters.guardian import Guardian
 from filters.policy import Policy
 from guard.auth import KeyRecord, KeyRing
 from guard.chat_routes import chat_router, feedback_router
+from guard.check_routes import check_router
+from guard.checking import Checks
 from guard.dialects.openai_chat import Limits
 from guard.entry import Entry, EntryLimits
 from guard.errors import BadRequestError, BusyError, ConversationBusyError, GuardError, NotFoundError
@@ -82,6 +84,7 @@ class Running:
     recorder: Recorder
     entry: Entry
     proxy: Proxy
+    checks: Checks
     health: Health
     metrics: Metrics
 
@@ -96,6 +99,7 @@ def create_app(deps: Deps) -> FastAPI:
     app.state.running = running
     app.state.keyring = running.keyring
     app.include_router(chat_router(running.proxy, deps.upstream, deps.limits))
+    app.include_router(check_router(running.checks, deps.limits, trust_system=deps.trust_system))
     app.include_router(feedback_router(deps.store, deps.keys, deps.hashed, deps.clock, deps.feedback, deps.limits))
     app.include_router(_operations(running))
     for router in deps.routers:
@@ -127,10 +131,28 @@ def _put_together(deps: Deps) -> Running:
     )
     entry = Entry(deps.store, deps.keys, live, clock=deps.clock, limits=deps.entry)
     hops = Hops(entry, scoring, deps.guardian, deps.upstream, recorder, metrics)
-    proxy = Proxy(hops, deps.learning, hashed=deps.hashed, clock=deps.clock, trust_system=deps.trust_system)
+    proxy = Proxy(
+        hops,
+        deps.learning,
+        hashed=deps.hashed,
+        clock=deps.clock,
+        trust_system=deps.trust_system,
+        answer_s=deps.entry.answer_s,
+    )
+    checks = Checks(
+        deps.store,
+        deps.keys,
+        live,
+        scoring,
+        deps.guardian,
+        metrics,
+        hashed=deps.hashed,
+        clock=deps.clock,
+        monotonic=deps.monotonic,
+    )
     judge = Judge(deps.guardian, deps.default_policy, scoring)
     health = Health(live, scoring, judge, deps.upstream, monotonic=deps.monotonic)
-    return Running(deps, keyring, live, scoring, recorder, entry, proxy, health, metrics)
+    return Running(deps, keyring, live, scoring, recorder, entry, proxy, checks, health, metrics)
 
 
 @asynccontextmanager
@@ -186,7 +208,7 @@ def _map_errors(app: FastAPI, metrics: Metrics) -> None:
 
     async def answered(request: Request, exc: Exception) -> Response:
         error = _as_guard_error(request, exc)
-        response = error_response(error)
+        response = error_response(error, request.url.path)
         metrics.http_errors.labels(str(response.status_code)).inc()
         return response
 

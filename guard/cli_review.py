@@ -75,14 +75,36 @@ def show_(
 
 def _page(row: Row) -> None:
     names = ("id", "state", "kind", "author", "conversation", "version", "policy", "coverage", "prompt", "reply")
-    print_fields({name: row[name] for name in names} | {"captured": at(row["captured_ms"]), **row["notes"]})
+    fields = {name: row[name] for name in names}
+    if row["kind"] == "turn" and row["answer"]:
+        fields["bot answered"] = row["answer"]
+    print_fields(fields | {"captured": at(row["captured_ms"]), **_noted(row["notes"])})
     for reason in row["reasons"]:
-        score = "" if reason["score"] is None else f" {reason['score']:.3f} (threshold {reason['threshold']:.3f})"
-        print_line(
-            f"reason  {reason['purpose']}: {reason['label']}{score} {reason['variant']} {reason['detail']}".rstrip()
-        )
+        print_line(_reason(reason))
     for event in row["history"]:
         print_line(f"history {at(event['at_ms'])} {event['type']} by {event['actor']} {event['reason']}".rstrip())
+
+
+def _noted(notes: Row) -> dict[str, str]:
+    """Return what a row notes, for people; empty for a settled one."""
+    found = {}
+    if notes.get("since_ms"):
+        found["in this state since"] = at(int(float(notes["since_ms"])))
+    if notes.get("reason"):
+        found["because of"] = notes["reason"]
+    if {"good", "bad"} & set(notes):
+        found["feedback"] = f"{notes.get('good', 0)} up, {notes.get('bad', 0)} down"
+    if notes.get("appealed"):
+        found["appealed"] = "yes"
+    return found
+
+
+def _reason(reason: Row) -> str:
+    score = "" if reason["score"] is None else f" {reason['score']:.3f} (threshold {reason['threshold']:.3f})"
+    spans = ", ".join(f"{span['start']}-{span['end']}" for span in reason["spans"])
+    parts = {"": reason["detail"], "read as ": reason["variant"], "characters ": spans}
+    more = "".join(f"; {name}{part}" for name, part in parts.items() if part)
+    return f"reason  {reason['purpose']}: {reason['label']}{score}{more}"
 
 
 def _decide(

@@ -22,7 +22,9 @@ from guard.cli_frame import (
     short,
     show,
 )  # fmt: skip
+from learner.types import brief
 
+_NONE = "no version yet: start the server once; those of an upstream are named under [upstream.routes]"
 app = typer.Typer(help="What was live when, and what it learned from.", rich_markup_mode=None)
 Version = Annotated[str, typer.Argument(help="Id or its beginning, factory, previous, or a time.", metavar="VERSION")]
 
@@ -43,7 +45,7 @@ def _list(*, as_json: bool) -> None:
     with operations() as ops:
         rows = ops.versions()
     columns = {
-        "version": lambda row: row["id"][:12],
+        "version": lambda row: f"{row['name']}  {row['id']}" if row["name"] else brief(row["id"]),
         "": _marks,
         "live since (UTC)": lambda row: at(row["promoted_ms"][-1]) if row["promoted_ms"] else "never",
         "samples": lambda row: row["samples"],
@@ -54,7 +56,7 @@ def _list(*, as_json: bool) -> None:
     show(
         rows,
         as_json=as_json,
-        table=lambda found: print_table(found, columns, empty="no version yet: start the server once"),
+        table=lambda found: print_table(found, columns, empty=_NONE),
     )
 
 
@@ -77,8 +79,8 @@ def _page(page: Row) -> None:
             "version": record["id"], "parent": record["parent"] or "-", "state": _marks(record) or "-",
             "gate": record["gate"].get("outcome", "-"), "rows": record["rows"],
             "samples": f"{len(page['learned'])} here, {page['samples_in_all']} in all",
-            "released by": _counted(page["released_by"]),
-            "labels": _counted(page["labels"]),
+            "released by": _counted(page["released_by"], " sample"),
+            "reasons": _counted(page["labels"], " sample"),
         }
     )  # fmt: skip
     for line in page["learned"]:
@@ -87,8 +89,9 @@ def _page(page: Row) -> None:
         )
 
 
-def _counted(counts: Row) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "-"
+def _counted(counts: Row, of: str = "") -> str:
+    found = (f"{name} {count}{of}{'s' if of and count != 1 else ''}" for name, count in counts.items())
+    return ", ".join(found) or "-"
 
 
 def _why(line: Row) -> str:
@@ -105,7 +108,7 @@ def diff(first: Version, second: Version, *, as_json: AsJson = False) -> None:
 
 def _difference(found: Row) -> None:
     for side, name in (("only_first", found["first"]), ("only_second", found["second"])):
-        print_line(f"only in {name[:12]}: {len(found[side])} samples")
+        print_line(f"only in {brief(name)}: {len(found[side])} samples")
         for line in found[side]:
             print_line(f"  {line['id']}  author {line['author'][:8]}  {_why(line)}".rstrip())
     for probe, (before, after) in found["probes"].items():
@@ -122,7 +125,9 @@ def live_at(time: Annotated[str, typer.Argument(help="Like 2026-03-23T14:00; UTC
 
 
 def rollback(
-    to: Annotated[str | None, typer.Argument(help="A version, a time, factory, or previous.", metavar="TO")] = None,
+    to: Annotated[
+        str | None, typer.Argument(help="A version, a time, factory, previous, or a route.", metavar="TO")
+    ] = None,
     *,
     undo: Annotated[bool, typer.Option("--undo", help="Reverse the last rollback.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
@@ -145,12 +150,12 @@ def rollback(
             return
         if not as_json:
             _plan(plan)
-        confirm(f"Roll back to {plan['to'][:12]}?", yes=yes)
+        confirm(f"Roll back to {brief(plan['to'])}?", yes=yes)
         show(ops.rollback(to, actor, reason), as_json=as_json, table=_done)
 
 
 def _plan(plan: Row) -> None:
-    print_line(f"from {plan['live'][:12]} to {plan['to'][:12]}, undoing {len(plan['undone'])} versions")
+    print_line(f"from {brief(plan['live'])} to {brief(plan['to'])}, undoing {len(plan['undone'])} versions")
     waiting = len(plan["waiting"])
     print_line(
         f"to quarantine: {len(plan['trained'])} samples learned since, {waiting} that wait and came from their replies"
@@ -158,13 +163,18 @@ def _plan(plan: Row) -> None:
 
 
 def _done(result: Row) -> None:
-    print_line(f"{result['live'][:12]} is live: the pointer moved in {result['pointer_ms']:.1f} ms")
-    print_line(f"{result['samples']} samples went to quarantine; learning is frozen until `tayguard thaw`")
+    print_line(f"{brief(result['live'])} is live: the pointer moved in {result['pointer_ms']:.1f} ms")
+    _frozen(result)
 
 
 def _undone(result: Row) -> None:
-    print_line(f"{result['live'][:12]} is live again: the pointer moved in {result['pointer_ms']:.1f} ms")
-    print_line(f"{result['samples']} samples are back where they were; learning is frozen until `tayguard thaw`")
+    print_line(f"{brief(result['live'])} is live again: the pointer moved in {result['pointer_ms']:.1f} ms")
+    _frozen(result)
+
+
+def _frozen(result: Row) -> None:
+    moved = f"{result['samples']} samples went to quarantine, {result['returned']} are back where they were"
+    print_line(f"{moved}; learning is frozen until `tayguard thaw`")
 
 
 def trace(

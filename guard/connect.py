@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from guard.settings import Settings
+from guard.settings import ConfigurationError, Settings
 from learner.embedded import DataLock, EmbeddedRedis, record_version, socket_url
 from learner.errors import DataFolderError, StoreError
 from learner.store import Keys, Store
@@ -51,9 +51,20 @@ def opened(settings: Settings) -> Iterator[str]:
 
 
 def _checked(settings: Settings, url: str) -> str:
-    with contextlib.closing(Store(url)) as store:
-        record_version(Keys(settings.bot.id), store)
+    try:
+        with contextlib.closing(Store(url)) as store:
+            record_version(Keys(settings.bot.id), store)
+    except StoreError as exc:
+        raise StoreError(no_redis(settings, exc)) from exc
+    except ValueError as exc:
+        raise ConfigurationError(f"store.redis_url is not a Redis URL: {exc}") from exc
     return url
+
+
+def no_redis(settings: Settings, why: StoreError) -> str:
+    """Return why there is no Redis, and what to do about it."""
+    remedy = " Set store.redis_url to a Redis that answers, or leave it empty" if settings.store.redis_url else ""
+    return f"{why}{remedy}"
 
 
 def _locked_by_us(lock: DataLock, settings: Settings) -> bool:

@@ -23,12 +23,14 @@ _LOG = logging.getLogger("tayguard.entry")
 class EntryLimits:
     """``wait_s``: for the request before of the same conversation; ``grace_s``: how old a pointer may be.
 
-    After ``lock_s`` the lock of a worker that died lapses.
+    After ``lock_s`` the lock of a worker that died lapses: more than an answer may take in all, ``answer_s``, with its
+    scoring.
     """
 
     wait_s: float = 30.0
     grace_s: float = 1.0
     lock_s: float = 120.0
+    answer_s: float = 60.0
 
 
 class Entry:
@@ -63,7 +65,7 @@ class Entry:
             now_ms = self._clock()
             lock_until_ms = now_ms + int(self._limits.lock_s * 1000)
             begun = await self._begin(passage, replace(request, now_ms=now_ms, lock_until_ms=lock_until_ms))
-            if begun is None or not _must_wait(begun):
+            if begun is None or begun.stopped or not _must_wait(begun):
                 return begun
             if now_ms >= until_ms:
                 raise ConversationBusyError(

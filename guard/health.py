@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from filters.types import Item
@@ -17,7 +18,7 @@ CANARY = "Good morning, how are you today?"
 class Health:
     """Answers ``/readyz``; what costs something is asked at most every ``max_age_s`` seconds.
 
-    While something is wrong it is asked ten times as often.
+    While something is wrong it is asked ten times as often. However many ask, it is asked once at a time.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Health:
         self._monotonic, self._max_age_s = monotonic, max_age_s
         self._checked_at = float("-inf")
         self._problems: dict[str, str] = {}
+        self._checking: asyncio.Task[None] | None = None
         self.draining = False
 
     async def warm_up(self) -> None:
@@ -46,12 +48,18 @@ class Health:
             return {"worker": "shutting down"}
         max_age_s = self._max_age_s if not self._problems else self._max_age_s / 10
         if self._monotonic() - self._checked_at >= max_age_s:
-            self._problems = await self._check()
-            self._checked_at = self._monotonic()
-        redis = "Redis has not answered for a second" if self._live.age_s > 1.0 else ""
+            if self._checking is None or self._checking.done():
+                self._checking = asyncio.ensure_future(self._check_again())
+            await asyncio.shield(self._checking)
+        poll = self._live.problem
+        redis = "Redis has not answered for a second" if self._live.age_s > 1.0 and not poll else ""
         scoring = "scoring keeps failing" if self._scoring.breaker.is_open else ""
-        now = {"redis": redis, "scoring": scoring}
+        now = {"redis": redis, "poll": poll, "scoring": scoring}
         return {**self._problems, **{part: reason for part, reason in now.items() if reason}}
+
+    async def _check_again(self) -> None:
+        self._problems = await self._check()
+        self._checked_at = self._monotonic()
 
     async def _check(self) -> dict[str, str]:
         pointer = self._live.pointer

@@ -5,19 +5,26 @@ Every choice has its own fold. Tool calls and a refusal are held until the choic
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from filters.guardian import Fold, Guardian, Judged
 from filters.policy import Message, Policy
 from filters.types import Item, Scores, Verdict
+from filters.units import Unit
 from guard.dialects.types import Delta, Event, Finish, Finished, Piece, tool_text
+from guard.errors import TooLargeError
 from guard.scoring import NotScoredError, Scoring, absent, merged
 from guard.turns import ScoredText
 
 PARTS = Scores(filter="parts", version="1", coverage=0.0)
 """Speaks for the parts of a message that are not text: nobody has scored them."""
+
+SLICE_CHARS = 2000
+"""Read into units at once: about 2 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +50,71 @@ class Judge:
     scoring: Scoring
 
     async def prompt(self, texts: Sequence[ScoredText], item: Item) -> Judgement:
-        """Return the judgement of a request's texts, all within one deadline."""
-        items = [replace(item, text=text.text) for text in texts]
-        try:
-            found = await self.scoring.run(lambda: [self._whole(one) for one in items])
-        except NotScoredError as exc:
-            found = [(absent(exc, item.direction),)] * len(texts)
-        found = [(*scores, PARTS) if text.unread else scores for text, scores in zip(texts, found, strict=True)]
-        scores = merged(found)
-        each = tuple(self.policy.decide(one, item.direction) for one in found)
-        return Judgement(self.policy.decide(scores, item.direction), scores, each)
+        """Return the judgement of a request's texts; what comes after a unit that was not scored is unscored.
 
-    def _whole(self, item: Item) -> tuple[Scores, ...]:
-        fold = self.guardian.fold(item, self.policy)
-        fold.feed(item.text)
-        fold.close()
-        return tuple(fold.scores.values())
+        Raises
+        ------
+        TooLargeError
+            The texts are more units than a request may have; none was scored.
+        """
+        folds = [self.guardian.fold(item, self.policy) for _ in texts]
+        units = [
+            [unit async for unit in _split(*one)] for one in zip(folds, (text.text for text in texts), strict=True)
+        ]
+        limit = self.scoring.limits.max_units
+        if (count := sum(map(len, units))) > limit:
+            raise TooLargeError(f"the new texts have {count} sentences, at most {limit} are scored; send less at once")
+        failure: Scores | None = None
+        found = []
+        for text, fold, each in zip(texts, folds, units, strict=True):
+            for unit in each:
+                failure = failure or await self._failed(fold, unit, item.direction)
+            unscored = [one for one in (failure, PARTS if text.unread else None) if one is not None]
+            found.append((*fold.scores.values(), *unscored))
+        scores = merged(found)
+        verdicts = tuple(self.policy.decide(one, item.direction) for one in found)
+        return Judgement(self.policy.decide(scores, item.direction), scores, verdicts)
+
+    async def _failed(self, fold: Fold, unit: Unit, direction: str) -> Scores | None:
+        try:
+            await self.judged(fold, unit)
+        except NotScoredError as exc:
+            return absent(exc, direction)
+        return None
+
+    async def judged(self, fold: Fold, unit: Unit) -> Judged:
+        """Return the judgement of a fold's next unit within its own deadline: of prompts and replies, streamed or not.
+
+        Raises
+        ------
+        NotScoredError
+            The unit was not scored; the fold has not changed.
+        """
+        return fold.add(unit, await self.scoring.run(lambda: fold.score(unit)))
+
+
+async def _split(fold: Fold, text: str, *, closing: bool = True) -> AsyncGenerator[Unit]:
+    """Yield the units that a text closes; a long one is read in slices, so that the event loop goes on."""
+    for start in range(0, len(text), SLICE_CHARS):
+        if start:
+            await asyncio.sleep(0)
+        for unit in fold.split(text[start : start + SLICE_CHARS]):
+            yield unit
+    for unit in fold.rest() if closing else ():
+        yield unit
+
+
+@dataclass(frozen=True, slots=True)
+class _Tool:
+    """One tool call as it arrives. Its id and number are ours: an upstream's could spell what nobody has judged."""
+
+    id: str = field(default_factory=lambda: f"call_{secrets.token_hex(12)}")
+    name: list[str] = field(default_factory=list)
+    arguments: list[str] = field(default_factory=list)
+
+    def row(self, index: int) -> dict[str, Any]:
+        function = {"name": "".join(self.name), "arguments": "".join(self.arguments)}
+        return {"index": index, "id": self.id, "type": "function", "function": function}
 
 
 class HeldChoice:
@@ -69,16 +125,17 @@ class HeldChoice:
         self._fold: Fold = judge.guardian.fold(item, judge.policy)
         self._failure: Scores | None = None
         self._held: list[Scores] = []
-        self._tools: dict[int, dict[str, Any]] = {}
+        self._tools: dict[int, _Tool] = {}
         self._refusal: list[str] = []
-        self._text = ""
+        self._texts: list[str] = []
+        self._units = 0
         self._chars_out = 0
         self.finish: Finished | None = None
 
     @property
     def heard(self) -> str:
         """All that the upstream has said so far, what may not leave included."""
-        return "\n".join(filter(None, (self._text, self._aside())))
+        return "\n".join(filter(None, ("".join(self._texts), self._aside())))
 
     @property
     def judgement(self) -> Judgement:
@@ -90,7 +147,7 @@ class HeldChoice:
         """Return what may leave now that ``piece`` is here; after the first bad unit nothing does."""
         if self.finish is not None:
             return []
-        self._text += piece.text
+        self._texts.append(piece.text)
         self._refusal.append(piece.refusal)
         for fragment in piece.tools:
             self._add_tool(fragment)
@@ -100,49 +157,56 @@ class HeldChoice:
         return [*events, *await self._end(piece.finish)]
 
     async def _fed(self, text: str, *, closing: bool) -> list[Event]:
-        if self._failure is None:
-            try:
-                judged = await self._judge.scoring.run(lambda: self._work(text, closing=closing))
-            except NotScoredError as exc:
-                self._failure = absent(exc, "out")
-            else:
-                return self._release(judged)
-        if not self._judge.policy.lets_through(self.judgement.verdict, "out"):
-            return [self._cut(self.judgement.verdict)]
-        return self._out(self._text)  # fail open: unscored and let through, by policy
-
-    def _work(self, text: str, *, closing: bool) -> list[Judged]:
-        judged = self._fold.feed(text) if text else []
-        return [*judged, *self._fold.close()] if closing else judged
-
-    def _release(self, judged: Sequence[Judged]) -> list[Event]:
+        if self._failure is not None:
+            return self._out(text)
         events: list[Event] = []
-        for one in judged:
-            if not self._judge.policy.lets_through(one.verdict, "out"):
-                return [*events, self._cut(one.verdict)]
-            events += self._out(self._text[: one.unit.end])
-        return events
+        try:
+            async for unit in _split(self._fold, text, closing=closing):
+                judged = await self._judged(unit)
+                if not self._judge.policy.lets_through(judged.verdict, "out"):
+                    return [*events, self._cut(judged.verdict)]
+                events += self._out(unit.text)
+        except NotScoredError as exc:
+            self._failure = absent(exc, "out")
+        else:
+            return events
+        if not self._judge.policy.lets_through(self.judgement.verdict, "out"):
+            return [*events, self._cut(self.judgement.verdict)]
+        # Fail open: all that was held back is let through, unscored, by policy.
+        return [*events, *self._out("".join(self._texts)[self._chars_out :])]
 
-    def _out(self, so_far: str) -> list[Event]:
-        text, self._chars_out = so_far[self._chars_out :], max(self._chars_out, len(so_far))
+    async def _judged(self, unit: Unit) -> Judged:
+        self._units += 1
+        limit = self._judge.scoring.limits.max_units
+        if self._units > limit:
+            raise NotScoredError("too_long", f"only the first {limit} sentences were scored")
+        return await self._judge.judged(self._fold, unit)
+
+    def _out(self, text: str) -> list[Event]:
+        self._chars_out += len(text)
         return [Delta(self._choice, text)] if text else []
 
     async def _end(self, finish: Finished) -> list[Event]:
         aside = self._aside()
         if aside:
-            judgement = await self._judge.prompt([ScoredText(aside, ())], self._item)
-            self._held = list(judgement.scores)
+            try:
+                self._held = list((await self._judge.prompt([ScoredText(aside, ())], self._item)).scores)
+            except TooLargeError as exc:
+                self._held = [absent(NotScoredError("too_long", str(exc)), "out")]
             if not self._judge.policy.lets_through(self.judgement.verdict, "out"):
                 return [self._cut(self.judgement.verdict)]
         self.finish = finish
-        tools = tuple(self._tools[index] for index in sorted(self._tools))
+        tools = tuple(call.row(index) for index, call in enumerate(self._calls()))
         refusal = "".join(self._refusal)
         held: list[Event] = [Delta(self._choice, refusal=refusal, tools=tools)] if tools or refusal else []
         return [*held, Finish(self._choice, finish)]
 
     def _aside(self) -> str:
-        calls = [self._tools[index] for index in sorted(self._tools)]
+        calls = [call.row(index) for index, call in enumerate(self._calls())]
         return "\n".join(filter(None, ("".join(self._refusal), tool_text(calls))))
+
+    def _calls(self) -> list[_Tool]:
+        return [self._tools[index] for index in sorted(self._tools)]
 
     def _cut(self, verdict: Verdict) -> Event:
         self.finish = "content_filter"
@@ -150,11 +214,7 @@ class HeldChoice:
         return Finish(self._choice, "content_filter", self._judge.policy.message(kind, self._language))
 
     def _add_tool(self, fragment: Mapping[str, Any]) -> None:
-        index = int(fragment.get("index") or 0)
-        call = self._tools.setdefault(
-            index, {"index": index, "id": "", "type": "function", "function": {"name": "", "arguments": ""}}
-        )
-        call["id"] = call["id"] or str(fragment.get("id") or "")
+        call = self._tools.setdefault(int(fragment.get("index") or 0), _Tool())
         function = fragment.get("function") or {}
-        for name in ("name", "arguments"):
-            call["function"][name] += str(function.get(name) or "")
+        call.name.append(str(function.get("name") or ""))
+        call.arguments.append(str(function.get("arguments") or ""))

@@ -18,13 +18,15 @@ from guard.logs import configure
 from guard.process import Boot, Ready, read_boot, report
 from guard.settings import ConfigurationError, Settings
 from guard.wiring import Wiring, first_policy, now_ms
-from learner import lease, policies
+from learner import lease, pointer, policies
 from learner.errors import ConflictError, LearnerError, StoreError
+from learner.leftovers import remove_leftovers
 
 LOG = logging.getLogger("tayguard.learner")
 _NICE = 10
 _LONGEST_PAUSE_S = 60.0
 _LEASE_MS = 120_000
+_DAY_MS = 86_400_000
 
 
 def prepare(wiring: Wiring) -> tuple[str, ...]:
@@ -43,7 +45,9 @@ def prepare(wiring: Wiring) -> tuple[str, ...]:
         notes = (
             f"{settings.policy.file} differs from the live policy; `tayguard policy diff` shows how, apply it or not",
         )
-    if not settings.upstream.url:
+    if settings.upstream.url:
+        wiring.routes.ensure_live()
+    else:
         wiring.versions.ensure_factory(wiring.bot)
     return notes
 
@@ -54,6 +58,7 @@ class Rounds:
     def __init__(self, wiring: Wiring, wait: Callable[[float], bool]) -> None:
         self._wiring = wiring
         self._wait = wait
+        self._tidied_ms = 0
 
     def run(self) -> None:
         """Go round until the stop; an error is logged, and the pause after it grows."""
@@ -72,19 +77,21 @@ class Rounds:
         """Sweep, finish an unfinished rollback, make the update that is due, seal the log; the lease is given back."""
         wiring = self._wiring
         wiring.buffer.sweep()
+        wiring.end_dead_lease()
         token = wiring.store.run(lease.acquire(wiring.keys, wiring.holder, now_ms(), _LEASE_MS))
         if token is None:
             return
         try:
-            self._learn(wiring.settings)
-            self._settle()
+            try:
+                self._learn(wiring.settings)
+            finally:
+                self._settle()
+                self._tidy()
         finally:
             wiring.store.run(lease.release(wiring.keys, wiring.holder, now_ms()))
 
     def _learn(self, settings: Settings) -> None:
-        if settings.upstream.url:
-            return
-        if settings.learning.mode == "off":
+        if settings.upstream.url or settings.learning.mode == "off":
             self._wiring.rollback.resume()
             return
         outcome = self._wiring.trainer.run_once()
@@ -104,13 +111,28 @@ class Rounds:
             return
         wiring.index.update()
 
+    def _tidy(self) -> None:
+        """Remove files that nothing names, once a day."""
+        wiring, now = self._wiring, now_ms()
+        if wiring.settings.upstream.url or now - self._tidied_ms < _DAY_MS:
+            return
+        if wiring.store.run(lease.acquire(wiring.keys, wiring.holder, now, _LEASE_MS)) is None:
+            return
+        self._tidied_ms = now
+        removed = remove_leftovers(wiring.data_dir, wiring.store.run(pointer.read(wiring.keys)), wiring.updates, now)
+        if removed:
+            LOG.info("tidied", extra={"fields": {"removed": removed}})
+
 
 def _boot_up(boot: Boot) -> Wiring | None:
     wiring = Wiring(boot.tree, boot.redis_url)
     try:
         notes = prepare(wiring)
-    except (PolicyError, ConfigurationError) as exc:
-        report(boot, Ready(error=f"{boot.settings['policy']['file']}: {exc}", fault=2))
+    except PolicyError as exc:
+        file = boot.settings["policy"]["file"]
+        report(boot, Ready(error=f"{file}: {exc}; mend it, then `tayguard policy check {file}`", fault=2))
+    except ConfigurationError as exc:
+        report(boot, Ready(error=str(exc), fault=2))
     except (LearnerError, FilterError) as exc:
         report(boot, Ready(error=str(exc)))
     else:

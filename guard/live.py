@@ -39,6 +39,8 @@ class Live:
         self._read_at = float("-inf")
         self._following: asyncio.Future[None] | None = None
         self._ended = False
+        self.problem = ""
+        """Why the last turn of :meth:`poll` failed, but for a store that is away."""
 
     @property
     def age_s(self) -> float:
@@ -69,17 +71,22 @@ class Live:
         """Read the pointer once; what it names is made ready meanwhile."""
         self.saw(now := await self._store.run(pointer(self._keys)))
         await self.policy(now.policy)
-        if self._following is None or self._following.done():
+        before = self._following
+        if before is None or before.done():
             self._following = asyncio.ensure_future(self._upstream.follow(now.live, now.previous))
+        if before is not None and before.done() and not before.cancelled():
+            before.result()  # raises what went wrong unforeseen
 
     def end(self) -> None:
         """Let :meth:`poll` end at its next turn, even where a cancellation got lost in a timeout."""
         self._ended = True
 
     async def poll(self, interval_s: float, tick: Callable[[], Awaitable[None]]) -> None:
-        """Look, then ``tick``, until :meth:`end`; a store that is away is met again at the next turn."""
+        """Look, then ``tick``, until :meth:`end`; whatever goes wrong, it is tried again at the next turn."""
         was_down = False
         while not self._ended:
+            problem = ""
+            failure: Exception | None = None
             try:
                 await self.look()
                 await tick()
@@ -87,10 +94,17 @@ class Live:
                 if not was_down:
                     _LOG.warning("Redis does not answer; requests are answered as the policy's on_store_down says")
                 was_down = True
-            except (LearnerError, FilterError, GuardError):
-                _LOG.exception("the live version or policy could not be made ready")
+            except (LearnerError, FilterError, GuardError) as exc:
+                problem = f"the live version or policy could not be made ready ({type(exc).__name__})"
+                failure = exc
+            except Exception as exc:  # noqa: BLE001 - the edge: a worker that stops looking would serve what is not live
+                problem = f"what is live could not be followed ({type(exc).__name__}); the log knows more"
+                failure = exc
             else:
                 was_down = False
+            if problem and problem != self.problem:
+                _LOG.error(problem, exc_info=failure)
+            self.problem = problem
             await asyncio.sleep(interval_s)
 
 

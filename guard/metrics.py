@@ -10,9 +10,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector
+
+# When a series began is noise to whoever reads them.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _MS = (0.5, 1, 2, 4, 8, 16, 32, 64, 125, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000)
@@ -29,6 +39,9 @@ class Metrics:
             "verdicts", "Texts by verdict; broken: a filter failed, was late or absent", "direction", "verdict"
         )
         self.reasons = self._counter("reasons", "Reasons behind verdicts", "direction", "label", "purpose")
+        self.checks = self._counter(
+            "checks", "Checks for integrators by endpoint and how they ended", "endpoint", "outcome"
+        )
         self.captures = self._counter("captures", "Exchanges by whether they were captured", "captured")
         self.scoring_failures = self._counter("scoring_failures", "Texts not scored, by what failed", "kind")
         self.upstream_errors = self._counter("upstream_errors", "Failures of the upstream", "kind")

@@ -62,7 +62,7 @@ class Operations:
         return (None,) if author is None else (author, self._wiring.hashed(author, "author"))
 
     def sample(self, sample_id: str) -> Json:
-        """Return a sample with its scores, what its row notes, and its history."""
+        """Return a sample with its scores, what its row notes, its history, and what the bot answered."""
         wiring = self._wiring
         sample = wiring.buffer.get(sample_id)
         history = [_event(event) for event in wiring.trail.history(sample_id)]
@@ -71,7 +71,14 @@ class Operations:
             "scores": dict(sample.scores),
             "notes": wiring.buffer.notes(sample_id),
             "history": history,
+            "answer": self._answer(sample.request_id),
         }
+
+    def _answer(self, request_id: str) -> str:
+        try:
+            return self._wiring.trail.exchange(request_id).reply
+        except UnknownIdError:
+            return ""
 
     def decide(
         self, what: Literal["release", "discard", "reopen"], ids: Sequence[str], actor: str, reason: str
@@ -108,6 +115,7 @@ class Operations:
         """Make one update now; waits for a learner that is at work."""
         wiring = self._wiring
         end = time.monotonic() + wait_s
+        wiring.end_dead_lease()
         try:
             while (outcome := wiring.trainer.run_once()).kind == "busy" and time.monotonic() < end:
                 time.sleep(_AGAIN_S)
@@ -140,6 +148,8 @@ class Operations:
     def switch(self, what: Literal["freeze", "thaw", "stop", "start"], actor: str, reason: str) -> Json:
         """Freeze or thaw learning; stop or start answering, the latter through the gate."""
         wiring = self._wiring
+        if what == "start" and wiring.settings.upstream.url:
+            return {"done": what, "epoch": wiring.rollback.start_ungated(actor, reason)}
         if what == "start":
             report = wiring.rollback.start(actor, reason, wiring.gate, wiring.references)
             return {"done": what, "gate": report.to_json()}

@@ -122,7 +122,7 @@ def finish_of(passage: Passage) -> str:
 
 def outcome_of(passage: Passage) -> str:
     """Return how a message ended, as the metrics name it."""
-    if passage.finish in ("stopped", "unavailable", "repeated", "disconnected", "upstream_error", "refused"):
+    if passage.finish in ("stopped", "unavailable", "repeated", "disconnected", "upstream_error", "refused", "failed"):
         return passage.finish
     if passage.verdict == "unscored" and any(one is not None and one.broken for one in (passage.prompt, passage.reply)):
         return "broken"
@@ -210,10 +210,12 @@ def _became(reading: Reading, prompt: Judgement, names: Names) -> dict[str, Seen
     for text, verdict in each:
         if len(text.messages) == 1 and verdict.serve != "unscored":
             became[names.messages[text.messages[0]]] = "blocked" if verdict.serve == "block" else "scored"
-    if "blocked" not in became.values():
-        together = [text.messages for text, verdict in each if len(text.messages) > 1 and verdict.serve == "block"]
-        became.update({names.messages[i]: "blocked" for positions in together for i in positions})
-    return became
+    joined = [text.messages for text, verdict in each if len(text.messages) > 1 and verdict.serve == "block"]
+    together = {names.messages[i] for positions in joined for i in positions}
+    if together and "blocked" not in became.values():
+        return {**became, **dict.fromkeys(together, "blocked")}
+    # Blocked together, and one of them alone as well: whether the others are clean without it, the next look says.
+    return {name: seen for name, seen in became.items() if seen == "blocked" or name not in together}
 
 
 def _stored_answer(passage: Passage, hashed: Callable[[str, str], str]) -> Mapping[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -25,7 +26,7 @@ from guard.dialects.types import (
     answer_from_json,
 )
 from guard.entry import Entry
-from guard.errors import BadRequestError, GuardError, UpstreamError, UpstreamNotReadyError
+from guard.errors import BadRequestError, GuardError, UpstreamError, UpstreamNotReadyError, UpstreamTimeoutError
 from guard.hold import HeldChoice, Judge
 from guard.logs import message_event
 from guard.metrics import Metrics
@@ -37,6 +38,8 @@ from guard.upstream import Asked, Upstream
 from learner.errors import StoreError
 from learner.session import Begin
 from learner.texts import open_text
+
+_RELEASE_PAUSES_S = (0.1, 0.5, 1.0, 2.0, 4.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +55,22 @@ class Hops:
 
 
 class Proxy:
-    """Answer chats. ``clock`` gives UTC milliseconds; ``hashed`` is the data folder's keyed hash."""
+    """Answer chats. ``clock`` gives UTC milliseconds; ``hashed`` is the data folder's keyed hash.
+
+    ``answer_s`` is what the upstream may take for an answer in all.
+    """
 
     def __init__(
-        self, hops: Hops, learning: Learning, *, hashed: Hashed, clock: Callable[[], int], trust_system: bool = True
+        self,
+        hops: Hops,
+        learning: Learning,
+        *,
+        hashed: Hashed,
+        clock: Callable[[], int],
+        trust_system: bool = True,
+        answer_s: float = 60.0,
     ) -> None:
-        self._hops, self._learning = hops, learning
+        self._hops, self._learning, self._answer_s = hops, learning, answer_s
         self._hashed, self._clock, self._trust_system = hashed, clock, trust_system
         self._background = Background()
 
@@ -80,6 +93,9 @@ class Proxy:
             passage.error = type(exc).__name__
             passage.finish = "upstream_error" if isinstance(exc, UpstreamError) else "refused"
             raise
+        except Exception as exc:
+            passage.error, passage.finish = type(exc).__name__, "failed"
+            raise
         finally:
             self._leave(passage)
 
@@ -91,10 +107,10 @@ class Proxy:
             passage.begun = begun = await hops.entry.begin(passage)
         if begun is None:
             events = self._fixed(passage, "unavailable")
-        elif begun.idempotent is not None:
-            events = self._again(passage, begun)
         elif begun.stopped:
             events = self._fixed(passage, "stopped")
+        elif begun.idempotent is not None:
+            events = self._again(passage, begun)
         else:
             events = self._answered(passage, begun)
         async with aclosing(events):
@@ -141,7 +157,7 @@ class Proxy:
         )
         opened = False
         pieces = self._hops.upstream.stream(asked, passage.version)
-        async with aclosing(_timed_pieces(pieces, passage, metrics)) as timed:
+        async with aclosing(_timed_pieces(pieces, passage, metrics, self._answer_s)) as timed:
             async for piece in timed:
                 if not opened:
                     opened = True
@@ -157,7 +173,9 @@ class Proxy:
                 if all(ends) and "content_filter" in ends:
                     break
         if not all(held.finish for held in passage.held):
-            raise UpstreamError("the upstream broke off its answer")
+            raise UpstreamError(
+                "the upstream broke off its answer; try again later, or have its operator look at its log"
+            )
 
     async def _close(self, passage: Passage) -> Closed:
         """Capture, and only then say so."""
@@ -168,6 +186,8 @@ class Proxy:
             passage.settled = True
             with self._hops.metrics.timed("capture", passage.spent_ms):
                 passage.captured = await self._hops.recorder.capture(capture)
+            if passage.captured != "yes":
+                self._background.spawn(self._release(passage))
         return Closed(passage.verdict, passage.coverage, passage.captured)
 
     async def _fixed(self, passage: Passage, kind: Message) -> AsyncGenerator[Event]:
@@ -210,14 +230,21 @@ class Proxy:
         message_event(passage.log_fields())
 
     async def _abandon(self, passage: Passage) -> None:
-        try:
-            if passage.prompt is not None and passage.finish in ("disconnected", "upstream_error"):
-                await self._hops.recorder.capture(
-                    capture_of(passage, self._learning, self._hashed, self._clock(), acknowledged=False)
-                )
-            await self._hops.entry.end(passage)
-        except StoreError:
-            return  # the lock lapses by itself
+        if passage.prompt is not None and passage.finish in ("disconnected", "upstream_error", "refused", "failed"):
+            await self._hops.recorder.capture(
+                capture_of(passage, self._learning, self._hashed, self._clock(), acknowledged=False)
+            )
+        await self._release(passage)
+
+    async def _release(self, passage: Passage) -> None:
+        """Give back the conversation and the Idempotency-Key; where Redis stays away, both lapse by themselves."""
+        for pause_s in _RELEASE_PAUSES_S:
+            try:
+                await self._hops.entry.end(passage)
+            except StoreError:
+                await asyncio.sleep(pause_s)
+            else:
+                return
 
     async def close(self) -> None:
         """Wait for what goes on behind answered requests."""
@@ -242,12 +269,15 @@ async def _message_events(passage: Passage, kind: Message, reason: Finished) -> 
         yield Finish(choice, reason, _policy_of(passage).message(kind, passage.chat.language))
 
 
-async def _timed_pieces(pieces: AsyncIterator[Piece], passage: Passage, metrics: Metrics) -> AsyncGenerator[Piece]:
-    """Yield the pieces, and count the time that the upstream took for them."""
+async def _timed_pieces(
+    pieces: AsyncIterator[Piece], passage: Passage, metrics: Metrics, answer_s: float
+) -> AsyncGenerator[Piece]:
+    """Yield the pieces, all within one deadline, and count the time that the upstream took for them."""
+    until_s = asyncio.get_running_loop().time() + answer_s
     try:
         while True:
             with metrics.timed("upstream", passage.spent_ms):
-                piece = await anext(pieces, None)
+                piece = await _piece_until(pieces, until_s, answer_s)
             if piece is None:
                 return
             yield piece
@@ -257,3 +287,11 @@ async def _timed_pieces(pieces: AsyncIterator[Piece], passage: Passage, metrics:
     finally:
         if isinstance(pieces, AsyncGeneratorType):
             await pieces.aclose()
+
+
+async def _piece_until(pieces: AsyncIterator[Piece], until_s: float, answer_s: float) -> Piece | None:
+    try:
+        async with asyncio.timeout_at(until_s):
+            return await anext(pieces, None)
+    except TimeoutError as exc:
+        raise UpstreamTimeoutError(f"the upstream was not done within {answer_s:g} s") from exc

@@ -21,6 +21,7 @@ from learner.errors import LearnerError, StoreError
 from learner.store import AsyncStore, Call, Keys
 
 _LOG = logging.getLogger("tayguard.recording")
+_KEEP_DISOWNED_MS = 7 * 86_400_000
 
 
 class Background:
@@ -69,6 +70,7 @@ class Recorder:
         self._clock, self._metrics, self._deadline_s = clock, metrics, deadline_s
         self._background = Background()
         self._unwritten: set[str] = set()
+        self._kept: set[str] = set()
 
     async def capture(self, this: Capture) -> Captured:
         """Return whether ``this`` was captured; a request that is cancelled meanwhile does not cancel its capture."""
@@ -97,16 +99,29 @@ class Recorder:
             _LOG.exception("an unconfirmed exchange could not be noted on disk; it is kept in memory")
 
     async def sweep(self) -> int:
-        """Disown what is noted, and return how many; raises :class:`StoreError` while Redis is away."""
-        noted = await asyncio.to_thread(_names_in, self._folder)
-        for request_id in sorted(noted | self._unwritten):
-            keep_ms = 7 * 86_400_000
-            result = await self._store.run(disown(self._keys, request_id, self._clock(), keep_ms))
+        """Disown what is noted, and return how many notes there are; raises :class:`StoreError` while Redis is away.
+
+        A note that cannot be removed is logged and left alone until the next start.
+        """
+        try:
+            noted = await asyncio.to_thread(_names_in, self._folder)
+        except OSError:
+            await self._disown(self._unwritten)
+            raise
+        await self._disown(noted | self._unwritten)
+        return len(noted)
+
+    async def _disown(self, request_ids: set[str]) -> None:
+        for request_id in sorted(request_ids - self._kept):
+            result = await self._store.run(disown(self._keys, request_id, self._clock(), _KEEP_DISOWNED_MS))
             fields = {"request_id": request_id, "result": result}
             _LOG.warning("an unconfirmed exchange will not be learned", extra={"fields": fields})
-            await asyncio.to_thread((self._folder / request_id).unlink, missing_ok=True)
             self._unwritten.discard(request_id)
-        return len(noted)
+            try:
+                await asyncio.to_thread((self._folder / request_id).unlink, missing_ok=True)
+            except OSError:
+                self._kept.add(request_id)
+                _LOG.exception("the note of a disowned exchange could not be removed; mend the data folder's rights")
 
     async def close(self) -> None:
         """Wait for captures that are under way, then try once more to disown."""
@@ -115,6 +130,8 @@ class Recorder:
             await self.sweep()
         except StoreError:
             _LOG.warning("Redis is away; unconfirmed exchanges are disowned at the next start")
+        except OSError:
+            _LOG.exception("what is noted of unconfirmed exchanges cannot be read; it is tried again at the next start")
 
 
 def _names_in(folder: Path) -> set[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -21,7 +22,10 @@ T = TypeVar("T")
 
 
 class NotScoredError(Exception):
-    """The work was not done; ``kind`` is ``timeout``, ``breaker`` or ``raised``. The caller makes it *unscored*."""
+    """The work was not done; ``kind`` is one of the below. The caller makes it *unscored*.
+
+    ``waited`` (no thread was free in time), ``timeout``, ``breaker``, ``raised``, ``too_long`` (over ``max_units``).
+    """
 
     def __init__(self, kind: str, detail: str) -> None:
         super().__init__(detail)
@@ -36,11 +40,15 @@ def absent(error: NotScoredError, direction: str) -> Scores:
 
 @dataclass(frozen=True, slots=True)
 class ScoringLimits:
-    """``timeout_s`` is what one piece of work may take, waiting included; ``queue`` how many may wait for a thread."""
+    """``timeout_s`` is what one unit may wait for a thread, and may take there; ``queue`` how many may wait.
+
+    ``max_units`` bounds the units of a request's new texts, and of a choice of its reply.
+    """
 
     threads: int = 1
     queue: int = 64
     timeout_s: float = 2.0
+    max_units: int = 2000
     breaker_failures: int = 5
     breaker_open_s: float = 5.0
 
@@ -82,6 +90,7 @@ class Breaker:
 class _Job:
     run: Callable[[], None]
     future: Future[object]
+    began_s: float | None = None
     lost: bool = False
 
 
@@ -114,6 +123,7 @@ class Threads:
         def run() -> None:
             if not future.set_running_or_notify_cancel():
                 return
+            job.began_s = time.monotonic()
             try:
                 result = work()
             except Exception as exc:  # noqa: BLE001 - the edge of foreign filters; it reaches whoever awaits
@@ -127,12 +137,19 @@ class Threads:
             self._changed.notify()
         return job, future
 
-    def abandon(self, job: _Job) -> None:
-        """Give up on a job: never started, or its thread is written off until it comes back."""
+    def withdraw(self, job: _Job) -> bool:
+        """Take back a job that has not begun; return whether it had not."""
         with self._changed:
             if job in self._jobs:
                 self._jobs.remove(job)
-            if job.future.cancel() or job.future.done():
+            return job.future.cancel()
+
+    def abandon(self, job: _Job) -> None:
+        """Give up on a job: never started, or its thread is written off until it comes back."""
+        if self.withdraw(job):
+            return
+        with self._changed:
+            if job.future.done() or job.lost:
                 return
             job.lost = True
             self.lost += 1
@@ -180,27 +197,47 @@ class Scoring:
             raise OverloadedError("too many messages are waiting to be scored; try again soon", retry_after="1")
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Return what ``work`` returns, or raise :class:`NotScoredError` at the deadline, whatever the thread does."""
+        """Return what ``work`` returns, or raise :class:`NotScoredError` at the deadline, whatever the thread does.
+
+        Let ``work`` be one unit: work that is no longer wanted is not stopped, and its thread is lost only if it hangs.
+        """
         if self._threads.exhausted or not self.breaker.admit():
             raise self._failed("breaker", "scoring keeps failing and is not tried for a while")
         job, future = self._threads.submit(work)
+        done = asyncio.wrap_future(future)
         self._observe()
         try:
-            async with asyncio.timeout(self.limits.timeout_s):
-                result = await asyncio.wrap_future(future)
-        except TimeoutError as exc:
-            self._threads.abandon(job)
-            self.breaker.failed()
-            raise self._failed("timeout", f"not scored within {self.limits.timeout_s:g} s") from exc
+            await self._in_time(job, done)
+            result = done.result()
         except asyncio.CancelledError:
-            self._threads.abandon(job)
+            if not self._threads.withdraw(job):
+                asyncio.get_running_loop().call_later(self.limits.timeout_s, self._threads.abandon, job)
+            raise
+        except NotScoredError:
             raise
         except Exception as exc:
             self.breaker.failed()
             raise self._failed("raised", f"a filter failed with {type(exc).__name__}") from exc
+        finally:
+            done.cancel()
         self.breaker.succeeded()
         self._observe()
         return result
+
+    async def _in_time(self, job: _Job, done: asyncio.Future[T]) -> None:
+        """Wait until the work is done; it may wait as long as it may take, and only work that began can hang."""
+        limit_s = left_s = self.limits.timeout_s
+        while left_s > 0:
+            await asyncio.wait({done}, timeout=left_s)
+            if done.done():
+                return
+            if self._threads.withdraw(job):
+                raise self._failed("waited", f"no thread was free to score it within {limit_s:g} s")
+            now_s = time.monotonic()
+            left_s = limit_s - (now_s - (job.began_s or now_s))
+        self._threads.abandon(job)
+        self.breaker.failed()
+        raise self._failed("timeout", f"not scored within {limit_s:g} s")
 
     def _failed(self, kind: str, detail: str) -> NotScoredError:
         self._metrics.scoring_failures.labels(kind).inc()

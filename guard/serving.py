@@ -11,17 +11,19 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from guard.dialects.google_errors import PREFIX, google_error_object
 from guard.errors import GuardError, TooLargeError, error_object, http_status
 
 T = TypeVar("T")
 
 
-def error_response(error: GuardError) -> JSONResponse:
-    """Return the HTTP answer of an error, by the one table."""
+def error_response(error: GuardError, path: str = "") -> JSONResponse:
+    """Return the HTTP answer of an error, by the one table, in the form of the API that ``path`` speaks as."""
     headers = {"Retry-After": error.retry_after} if error.retry_after else {}
     if http_status(error) == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse(error_object(error), http_status(error), headers)
+    body = google_error_object(error) if path.startswith(PREFIX) else error_object(error)
+    return JSONResponse(body, http_status(error), headers)
 
 
 async def until_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
@@ -89,7 +91,7 @@ class BodyLimit:
             return
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > self._max_bytes:
-            await error_response(self._too_large())(scope, receive, send)
+            await error_response(self._too_large(), scope["path"])(scope, receive, send)
             return
         received = 0
 

@@ -13,9 +13,9 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 PREFIX = "TAYGUARD_"
@@ -60,6 +60,9 @@ class ServerSettings(_Section):
     start_s: float = Field(
         default=120.0, gt=0, le=3600, description="How long a process may take until it says it is ready."
     )
+    trust_system: bool = Field(
+        default=True, description="Pass system and developer messages on unscored; else they are judged as a person's."
+    )
     docs: bool = Field(default=True, description="Serve the API's description at `/docs` and `/openapi.json`.")
 
 
@@ -75,6 +78,9 @@ class StoreSettings(_Section):
     )
 
 
+RouteName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+
 class UpstreamSettings(_Section):
     """The chatbot that answers."""
 
@@ -82,11 +88,28 @@ class UpstreamSettings(_Section):
     key_env: str = Field(default="", description="Name of the environment variable that holds the upstream's key.")
     dialect: Literal["openai"] = Field(default="openai", description="What the upstream speaks.")
     model: str = Field(default="", description="Model asked of the upstream; empty: the one the client names.")
+    routes: dict[RouteName, str] = Field(
+        default={},
+        description="Table of a name to a model at the upstream, what is live first, then the earlier ones; `tayguard "
+        "rollback NAME` switches. A client's `model` then chooses nothing.",
+    )
     timeout_s: float = Field(
-        default=60.0, gt=0, le=3600, description="How long the upstream may take for a whole answer."
+        default=60.0, gt=0, le=3600, description="How long the upstream may take until its answer begins."
+    )
+    answer_s: float = Field(
+        default=120.0, gt=0, le=3600, description="How long an answer may take in all, streamed or not."
     )
     idle_s: float = Field(default=20.0, gt=0, le=3600, description="How long the upstream may be silent in mid-stream.")
     max_concurrent: int = Field(default=32, ge=1, le=4096, description="Requests at the upstream at once, per worker.")
+
+    @model_validator(mode="after")
+    def _routes_can_be_told_apart(self) -> Self:
+        models = list(self.routes.values())
+        if {"previous", "factory"} & set(self.routes) or "" in models or len(set(models)) < len(models):
+            raise ValueError("give each route its own model, and no route the name previous or factory")
+        if self.routes and (self.model or not self.url):
+            raise ValueError("routes need upstream.url, and upstream.model left empty")
+        return self
 
 
 class ScoringSettings(_Section):
@@ -103,7 +126,10 @@ class ScoringSettings(_Section):
     detoxify_sha256: str = Field(default="", description="What that file's sha256 begins with, 8 digits at least.")
     detoxify_config: str = Field(default="", description="Folder of its configuration and tokenizer.")
     deadline_s: float = Field(
-        default=5.0, gt=0, le=600, description="How long one scoring may take; later is unscored."
+        default=5.0,
+        gt=0,
+        le=600,
+        description="How long one sentence may wait to be scored, and then may take; later is unscored.",
     )
     queue: int = Field(
         default=64, ge=1, le=100_000, description="Scorings that may wait in a worker; more are refused."
@@ -118,6 +144,12 @@ class LimitsSettings(_Section):
     max_messages: int = Field(default=512, ge=1, description="Messages in a request.")
     max_text_chars: int = Field(default=100_000, ge=1, description="Characters of all texts of a request.")
     max_n: int = Field(default=8, ge=1, le=128, description="Choices (`n`) of a request.")
+    max_units: int = Field(
+        default=2_000,
+        ge=1,
+        description="Sentences, or runs of 64 tokens, in a request's new texts, more are refused; and in a choice of a "
+        "reply, the rest is unscored.",
+    )
     conversation_wait_s: float = Field(
         default=30.0, ge=0, le=600, description="How long a request waits for the one before it in its conversation."
     )

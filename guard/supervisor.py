@@ -21,7 +21,7 @@ from pathlib import Path
 
 from guard.auth import KeyRecord, list_keys, new_secret
 from guard.children import Child
-from guard.connect import marked_as_serving
+from guard.connect import marked_as_serving, no_redis
 from guard.process import METRICS_VARIABLE, Boot, key_path
 from guard.settings import ConfigurationError, Settings
 from learner.embedded import DataLock, EmbeddedRedis, record_version
@@ -183,8 +183,7 @@ class Supervisor:
             with contextlib.closing(Store(url)) as store:
                 record_version(Keys(self._settings.bot.id), store)
         except StoreError as exc:
-            where = "set store.redis_url to a Redis that answers, or leave it empty" if settings.redis_url else ""
-            raise StartError("; ".join(part for part in (str(exc), where) if part)) from exc
+            raise StartError(no_redis(self._settings, exc)) from exc
         except LearnerError as exc:
             raise StartError(str(exc)) from exc
         except ValueError as exc:

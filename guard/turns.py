@@ -1,8 +1,9 @@
 """What of a chat request is scored, what is passed on, and by which keyed hashes a conversation is known.
 
-Scored are every message of a person or a tool after the last reply that we served, joined and alone, and every earlier
-one that this conversation has not shown us before. A reply that we did not serve counts as a person's text: it may have
-been made up. System and developer messages are trusted by setting.
+Scored are every message of a person or a tool after the last reply that we served, and every earlier one that this
+conversation has not shown us before, joined and alone. Where nothing is new, the last of them are scored again. A reply
+that we did not serve counts as a person's text: it may have been made up. System and developer messages are trusted by
+setting.
 """
 
 from __future__ import annotations
@@ -123,10 +124,14 @@ def read(
     served = [i for i in people if messages[i].role == "assistant" and seen[i] == "served"]
     last = served[-1] if served else -1
     new = [i for i in people if i > last]
-    unseen = [i for i in people if i < last and not seen[i]]
+    again = not new
+    if again:  # nothing new: the reply goes on from what was said last, which is judged again
+        before = served[-2] if len(served) > 1 else -1
+        new = [i for i in people if before < i < last] or people[-1:]
+    unseen = [i for i in people if i < new[0] and not seen[i]] if new else []
     prompt = "\n".join(messages[i].scored_text for i in new if messages[i].scored_text)
     answers_it = messages[last].text == last_reply if served else len(people) == 1
-    learnable = answers_it and all(messages[i].role == "user" for i in new)
+    learnable = not again and answers_it and all(messages[i].role == "user" for i in new)
     return Reading(
         texts=(*_texts(messages, new, unseen), *(() if trust_system else _instructions(chat))),
         passed_on=tuple(messages[i] for i in kept),
@@ -137,10 +142,11 @@ def read(
 
 def _texts(messages: Sequence[Message], new: Sequence[int], unseen: Sequence[int]) -> tuple[ScoredText, ...]:
     alone = [ScoredText(messages[i].scored_text, (i,), messages[i].unread) for i in (*new, *unseen)]
-    if len(new) < 2:
+    if len(alone) < 2:
         return tuple(alone)
-    joined = "\n".join(messages[i].scored_text for i in new)
-    return (ScoredText(joined, tuple(new)), *alone)
+    together = sorted((*new, *unseen))
+    joined = "\n".join(messages[i].scored_text for i in together)
+    return (ScoredText(joined, tuple(together)), *alone)
 
 
 def _instructions(chat: Chat) -> tuple[ScoredText, ...]:

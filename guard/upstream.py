@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -12,8 +14,11 @@ from typing import Any, Protocol
 from guard.dialects.types import Message, Piece
 from guard.errors import NotFoundError, UpstreamError, UpstreamTimeoutError
 from guard.resident import Resident
-from learner.types import Turn
+from learner.types import Answerer, Turn
 
+_LOG = logging.getLogger("tayguard.upstream")
+_READERS = 32
+"""Replies that the bot may be saying at once; they have threads of their own, so a bot that hangs keeps nobody else."""
 _AHEAD = 64
 """Words that a bot may be ahead of its reader."""
 
@@ -57,10 +62,22 @@ class Upstream(Protocol):
 
 
 class EmbeddedUpstream:
-    """The bot in this process; ``timeout_s`` is how long it may take for its next words."""
+    """The bot in this process; ``timeout_s`` is how long it may take for its next words.
 
-    def __init__(self, bot: str, resident: Resident, *, timeout_s: float = 30.0) -> None:
+    With ``count_tokens`` a reply ends with its usage, in the tokens that the guard scores.
+    """
+
+    def __init__(
+        self,
+        bot: str,
+        resident: Resident,
+        *,
+        timeout_s: float = 30.0,
+        count_tokens: Callable[[str], int] | None = None,
+    ) -> None:
         self._bot, self._resident, self._timeout_s = bot, resident, timeout_s
+        self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="tayguard-bot")
+        self._count_tokens = count_tokens
 
     def resolve(self, model: str) -> str:
         """Return the bot's id; it also answers to ``default`` and to no name."""
@@ -77,12 +94,15 @@ class EmbeddedUpstream:
     async def stream(self, asked: Asked, version: str) -> AsyncIterator[Piece]:
         """Yield the reply of the pinned version, choice after choice."""
         answerer = await self._resident.answerer(version)
+        said: list[str] = []
         for choice in range(asked.n):
-            words = answerer.reply(asked.turns, seed=asked.seed, choice=choice)
-            async with aclosing(_read_ahead(words, self._timeout_s)) as texts:
+            async with aclosing(self._read_ahead(answerer, asked, choice)) as texts:
                 async for text in texts:
+                    said.append(text)
                     yield Piece(choice, text)
             yield Piece(choice, finish="stop")
+        if self._count_tokens is not None:
+            yield Piece(usage=await asyncio.to_thread(_usage, self._count_tokens, asked.turns, said))
 
     async def models(self) -> list[str]:
         """Return the bot's id."""
@@ -97,24 +117,53 @@ class EmbeddedUpstream:
         await self._resident.follow(live, previous)
 
     async def close(self) -> None:
-        """Do nothing: a bot has no connections."""
+        """Let go of the threads; one that a bot keeps ends with its word."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _read_ahead(self, answerer: Answerer, asked: Asked, choice: int) -> AsyncGenerator[str]:
+        """Yield the words that are ready together as one text: a hop between threads costs more than a word."""
+        reader, ended = (
+            _Reader(lambda: answerer.reply(asked.turns, seed=asked.seed, choice=choice), self._threads),
+            False,
+        )
+        try:
+            while not ended:
+                async with asyncio.timeout(self._timeout_s):
+                    text, ended = await reader.take()
+                if text:
+                    yield text
+            await reader.task
+        except TimeoutError as exc:
+            raise UpstreamTimeoutError(f"the bot said nothing for {self._timeout_s:g} s") from exc
+        except Exception as exc:
+            _LOG.exception("the bot failed to answer")  # the edge to bots of others, which may raise anything
+            raise UpstreamError("the bot failed to answer; its log knows more") from exc
+        finally:
+            reader.stop()
+
+
+def _usage(count: Callable[[str], int], turns: Sequence[Turn], said: Sequence[str]) -> dict[str, int]:
+    prompt, completion = sum(count(turn.text) for turn in turns), count("".join(said))
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
 class _Reader:
     """Reads a bot's words in a thread, a bounded number ahead of whoever takes them."""
 
-    def __init__(self, words: Iterator[str]) -> None:
-        self._words = words
+    def __init__(self, begin: Callable[[], Iterator[str]], threads: Executor) -> None:
+        self._begin = begin
         self._loop = asyncio.get_running_loop()
         self._room = threading.Semaphore(_AHEAD)
         self._stopped = False
         self.queue: asyncio.Queue[str | None] = asyncio.Queue()
-        self.task = asyncio.ensure_future(asyncio.to_thread(self._read))
+        self.task = self._loop.run_in_executor(threads, self._read)
         self.task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def _read(self) -> None:
+        words: Iterator[str] = iter(())
         try:
-            for word in self._words:
+            words = self._begin()
+            for word in words:
                 self._room.acquire()
                 if self._stopped:
                     return
@@ -122,8 +171,8 @@ class _Reader:
         finally:
             if not self._stopped:
                 self._loop.call_soon_threadsafe(self.queue.put_nowait, None)
-            if isinstance(self._words, Generator):
-                self._words.close()
+            if isinstance(words, Generator):
+                words.close()
 
     async def take(self) -> tuple[str, bool]:
         """Return all words that are there, at least one, and whether they are the last."""
@@ -138,21 +187,3 @@ class _Reader:
         """Let the thread end at its next word."""
         self._stopped = True
         self._room.release()
-
-
-async def _read_ahead(words: Iterator[str], timeout_s: float) -> AsyncGenerator[str]:
-    """Yield the words that are ready together as one text: a hop between threads costs more than a word."""
-    reader, ended = _Reader(words), False
-    try:
-        while not ended:
-            async with asyncio.timeout(timeout_s):
-                text, ended = await reader.take()
-            if text:
-                yield text
-        await reader.task
-    except TimeoutError as exc:
-        raise UpstreamTimeoutError(f"the bot said nothing for {timeout_s:g} s") from exc
-    except (ArithmeticError, LookupError, ValueError) as exc:
-        raise UpstreamError("the bot failed to answer; its log knows more") from exc
-    finally:
-        reader.stop()

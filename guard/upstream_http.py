@@ -8,20 +8,29 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
-from guard.dialects.types import Finished, Piece
-from guard.errors import BadRequestError, NotFoundError, UpstreamError, UpstreamLimitError, UpstreamTimeoutError
+from guard.dialects.types import MODEL_NAME, Finished, Piece
+from guard.errors import (
+    BadRequestError,
+    NotFoundError,
+    OverloadedError,
+    UpstreamError,
+    UpstreamLimitError,
+    UpstreamTimeoutError,
+)
 from guard.upstream import Asked
+from learner.types import UPSTREAM
 
 _FINISHED: dict[str, Finished] = {
     "length": "length", "tool_calls": "tool_calls", "function_call": "tool_calls", "content_filter": "content_filter",
 }  # fmt: skip
+_LATER = "; try again later, or have its operator look at its log"
 _RETRY_AFTER = re.compile(r"[0-9]{1,6}")
 
 
@@ -37,7 +46,10 @@ class HttpLimits:
 
 
 class HttpUpstream:
-    """A server at ``url`` that speaks OpenAI chat completions. A set ``model`` is asked for whatever a client names."""
+    """A server at ``url`` that speaks OpenAI chat completions. A set ``model`` is asked for whatever a client names.
+
+    With ``routes``, models by name, the live pointer says which model is asked, the first where it names none of them.
+    """
 
     def __init__(
         self,
@@ -45,11 +57,13 @@ class HttpUpstream:
         *,
         key: str = "",
         model: str = "",
+        routes: Sequence[str] = (),
         limits: HttpLimits | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._limits = limits or HttpLimits()
-        self._model = model
+        self._routes = tuple(routes)
+        self._model = self._routes[0] if self._routes else model
         self._slots = asyncio.Semaphore(self._limits.max_concurrent)
         headers = {"Accept-Encoding": "identity"}
         if key:
@@ -70,13 +84,19 @@ class HttpUpstream:
             raise BadRequestError("name a `model`", param="model")
         return self._model or model
 
-    def version(self, live: str, model: str) -> str:  # noqa: ARG002
-        """Return ``upstream:<model>``: a server behind a URL has no versions of ours."""
-        return f"upstream:{model}"
+    def version(self, live: str, model: str) -> str:
+        """Return ``upstream:<model>``: of the live route, else of the model that was asked for."""
+        return UPSTREAM + (self._routed(live) or model)
 
-    async def stream(self, asked: Asked, version: str) -> AsyncIterator[Piece]:  # noqa: ARG002
-        """Yield the reply of the server."""
-        async with self._slots, self._sent("POST", "chat/completions", _body(asked)) as response:
+    def _routed(self, live: str) -> str:
+        """Return the live route's model, empty without routes."""
+        model = live.removeprefix(UPSTREAM)
+        return model if model in self._routes else self._routes[0] if self._routes else ""
+
+    async def stream(self, asked: Asked, version: str) -> AsyncIterator[Piece]:
+        """Yield the reply of the model that the version names."""
+        body = _body(asked, version.removeprefix(UPSTREAM))
+        async with self._slot(), self._sent("POST", "chat/completions", body) as response:
             lines = _Capped(response, self._limits)
             if asked.stream:
                 async for piece in _streamed(lines):
@@ -93,8 +113,9 @@ class HttpUpstream:
         async with self._sent("GET", "models") as response:
             rows = _object(await _Capped(response, self._limits).whole()).get("data")
         if not isinstance(rows, list):
-            raise UpstreamError("the upstream's list of models cannot be read")
-        return [row["id"] for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str)]
+            raise _failed("the upstream's list of models cannot be read")
+        names = [row["id"] for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str)]
+        return [name for name in names if MODEL_NAME.fullmatch(name)]
 
     async def problem(self, live: str) -> str:  # noqa: ARG002
         """Return why the server cannot be reached, or an empty text; any answer of its own counts as reached."""
@@ -104,12 +125,29 @@ class HttpUpstream:
         except (httpx.HTTPError, TimeoutError) as exc:
             return f"the upstream cannot be reached ({type(exc).__name__})"
 
-    async def follow(self, live: str, previous: str) -> None:
-        """Do nothing: there is nothing to load."""
+    async def follow(self, live: str, previous: str) -> None:  # noqa: ARG002
+        """Note the live route; there is nothing to load."""
+        self._model = self._routed(live) or self._model
 
     async def close(self) -> None:
         """Close every connection."""
         await self._http.aclose()
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        wait_s = self._limits.timeout_s
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._slots.acquire()
+        except TimeoutError as exc:
+            raise OverloadedError(
+                f"the upstream answers others; none of them was done within {wait_s:g} s; try again soon",
+                retry_after="1",
+            ) from exc
+        try:
+            yield
+        finally:
+            self._slots.release()
 
     @asynccontextmanager
     async def _sent(self, method: str, path: str, body: object = None) -> AsyncIterator[httpx.Response]:
@@ -118,11 +156,14 @@ class HttpUpstream:
                 request = self._http.build_request(method, path, json=body)
                 response = await self._http.send(request, stream=True)
         except TimeoutError as exc:
-            raise UpstreamTimeoutError(f"the upstream did not answer within {self._limits.timeout_s:g} s") from exc
+            raise UpstreamTimeoutError(
+                f"the upstream did not answer within {self._limits.timeout_s:g} s{_LATER}"
+            ) from exc
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
-            raise UpstreamError("the upstream cannot be reached; its operator knows more") from exc
+            raise _failed("the upstream cannot be reached") from exc
         try:
             _check_status(response)
+            _check_encoding(response)
             yield response
         finally:
             await response.aclose()
@@ -135,16 +176,32 @@ def _check_status(response: httpx.Response) -> None:
     if status == 429:
         after = response.headers.get("retry-after", "")
         after = after if _RETRY_AFTER.fullmatch(after) else "1"
-        raise UpstreamLimitError("the upstream asks for patience", retry_after=after)
+        raise UpstreamLimitError("the upstream asks for patience; try again after Retry-After", retry_after=after)
     if status == 404:
-        raise NotFoundError("the upstream has no such model", code="model_not_found", param="model")
+        text = "the upstream has no such model: ask for another, or mend upstream.url in the settings"
+        raise NotFoundError(text, code="model_not_found", param="model")
     if status in (400, 413, 422):
-        raise BadRequestError(f"the upstream refuses this request (HTTP {status})", code="upstream_refused")
-    raise UpstreamError(f"the upstream answered HTTP {status}")
+        text = f"the upstream refuses this request (HTTP {status}): leave out what its model does not take"
+        raise BadRequestError(text, code="upstream_refused")
+    if status in (401, 403):
+        raise UpstreamError(f"the upstream refuses our key (HTTP {status}): its operator mends upstream.key_env")
+    if 300 <= status < 400:
+        raise UpstreamError(f"the upstream answered HTTP {status}: its operator mends upstream.url")
+    raise _failed(f"the upstream answered HTTP {status}")
 
 
-def _body(asked: Asked) -> dict[str, Any]:
-    body: dict[str, Any] = {**asked.options, "model": asked.model, "messages": [dict(m.raw) for m in asked.messages]}
+def _failed(what: str) -> UpstreamError:
+    return UpstreamError(what + _LATER)
+
+
+def _check_encoding(response: httpx.Response) -> None:
+    """Refuse a compressed answer: what it would unpack to is not bounded."""
+    if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise _failed("the upstream compresses its answer, which it was asked not to")
+
+
+def _body(asked: Asked, model: str) -> dict[str, Any]:
+    body: dict[str, Any] = {**asked.options, "model": model, "messages": [dict(m.raw) for m in asked.messages]}
     if asked.n > 1:
         body["n"] = asked.n
     if asked.stream:
@@ -162,13 +219,14 @@ class _Capped:
         return b"".join([chunk async for chunk in self._chunks(self._limits.timeout_s)])
 
     async def lines(self) -> AsyncIterator[bytes]:
-        rest = b""
+        rest: list[bytes] = []
         async for chunk in self._chunks(self._limits.idle_s):
-            *lines, rest = (rest + chunk).split(b"\n")
+            more, *lines = chunk.split(b"\n")
+            rest.append(more)
             for line in lines:
-                yield line.rstrip(b"\r")
-        if rest:
-            yield rest.rstrip(b"\r")
+                yield b"".join(rest).rstrip(b"\r")
+                rest = [line]
+        yield b"".join(rest).rstrip(b"\r")
 
     async def _chunks(self, wait_s: float) -> AsyncIterator[bytes]:
         received = 0
@@ -178,41 +236,45 @@ class _Capped:
                 async with asyncio.timeout(wait_s):
                     chunk = await anext(chunks, None)
             except TimeoutError as exc:
-                raise UpstreamTimeoutError(f"the upstream was silent for {wait_s:g} s") from exc
+                raise UpstreamTimeoutError(f"the upstream was silent for {wait_s:g} s{_LATER}") from exc
             except httpx.HTTPError as exc:
-                raise UpstreamError("the upstream broke off its answer") from exc
+                raise _failed("the upstream broke off its answer") from exc
             if chunk is None:
                 return
             received += len(chunk)
             if received > self._limits.max_bytes:
-                raise UpstreamError(f"the upstream's answer is over {self._limits.max_bytes} bytes")
+                raise _failed(f"the upstream's answer is over {self._limits.max_bytes} bytes")
             yield chunk
 
 
 async def _streamed(body: _Capped) -> AsyncIterator[Piece]:
-    """Yield the pieces of server-sent events; every choice that began is ended."""
+    """Yield the pieces of server-sent events, until ``[DONE]`` or the end: then every choice must have finished."""
     open_choices: set[int] = set()
+    begun = False
     async for line in body.lines():
         if not line.startswith(b"data:"):
             continue
         data = line[5:].strip()
         if data == b"[DONE]":
-            for choice in sorted(open_choices):
-                yield Piece(choice, finish="stop")
-            return
+            break
         for piece in _pieces(_object(data), "delta"):
-            (open_choices.discard if piece.finish else open_choices.add)(piece.choice)
+            if piece.usage is None:
+                begun = True
+                (open_choices.discard if piece.finish else open_choices.add)(piece.choice)
             yield piece
-    raise UpstreamError("the upstream broke off its answer")
+    if open_choices or not begun:
+        raise _failed("the upstream broke off its answer")
 
 
 def _object(data: bytes) -> dict[str, Any]:
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as exc:
-        raise UpstreamError("the upstream's answer is not valid JSON") from exc
-    if not isinstance(value, dict) or value.get("error"):
-        raise UpstreamError("the upstream answered with an error")
+        raise _failed("the upstream's answer is not valid JSON") from exc
+    if not isinstance(value, dict):
+        raise _failed("the upstream's answer is not a chat completion")
+    if value.get("error"):
+        raise _failed("the upstream answered with an error")
     return value
 
 
@@ -231,8 +293,8 @@ def _pieces(body: Mapping[str, Any], field: str) -> Iterator[Piece]:
             )
         if body.get("usage"):
             yield Piece(usage=_usage(body["usage"]))
-    except (AttributeError, TypeError, ValueError, KeyError) as exc:
-        raise UpstreamError("the upstream's answer is not a chat completion") from exc
+    except (AttributeError, TypeError, ValueError, KeyError, OverflowError) as exc:
+        raise _failed("the upstream's answer is not a chat completion") from exc
 
 
 def _text(value: object) -> str:
@@ -244,12 +306,12 @@ def _text(value: object) -> str:
 
 
 def _tools(calls: list[Any]) -> tuple[dict[str, Any], ...]:
-    """Return tool call fragments with just the fields that will be judged."""
+    """Return tool call fragments with just the fields that will be judged; ids are ours to give."""
     found = []
     for position, call in enumerate(calls):
         function = call.get("function") or {}
         named = {name: _text(function.get(name)) for name in ("name", "arguments")}
-        found.append({"index": int(call.get("index", position)), "id": _text(call.get("id")), "function": named})
+        found.append({"index": int(call.get("index", position)), "function": named})
     return tuple(found)
 
 
@@ -260,5 +322,5 @@ def _usage(usage: Mapping[str, Any]) -> dict[str, int]:
 
 def _checked(piece: Piece, n: int) -> Piece:
     if not 0 <= piece.choice < n:
-        raise UpstreamError("the upstream answered with a choice that was not asked for")
+        raise _failed("the upstream answered with a choice that was not asked for")
     return piece

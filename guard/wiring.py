@@ -5,17 +5,16 @@ Parts are made when they are first asked for, so that a command imports only wha
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guard.settings import ConfigurationError, Settings
-from learner import policies
+from learner import lease, policies
 from learner.capture import Deadlines
 from learner.errors import ConflictError
+from learner.holder import is_dead, my_name
 from learner.outcomes import BufferSettings
 from learner.store import Keys, Store
 
@@ -29,7 +28,8 @@ if TYPE_CHECKING:
     from learner.gate import Gate
     from learner.index import Index
     from learner.references import References
-    from learner.rollback import Rollback
+    from learner.rollback import Rollback, Verifier
+    from learner.routes import Routes
     from learner.run_outcome import Judging
     from learner.secrets import KeyedHash
     from learner.settler import Settler
@@ -147,10 +147,20 @@ class Wiring:
 
     @cached_property
     def versions(self) -> Versions:
-        """What versions there are."""
+        """What versions there are: of the embedded bot, or the routes of the upstream."""
         from learner.versions import Versions
 
+        if self.settings.upstream.url:
+            return self.routes
         return Versions(self.store, self.keys, self.data_dir, now_ms, self.updates)
+
+    @cached_property
+    def routes(self) -> Routes:
+        """The upstream's routes."""
+        from learner.routes import Routes
+
+        routes = self.settings.upstream.routes
+        return Routes(self.store, self.keys, self.data_dir, now_ms, self.updates, routes)
 
     @cached_property
     def settler(self) -> Settler:
@@ -174,12 +184,10 @@ class Wiring:
             An upstream answers, and it has no trainer of ours.
         """
         from learner.bots.memory import MemoryBot
+        from learner.routes import NO_TRAINER
 
         if self.settings.upstream.url:
-            raise ConflictError(
-                "the upstream has no trainer here: leave upstream.url empty for the embedded bot, or feed your own "
-                "trainer from `tayguard export --state admitted`"
-            )
+            raise ConflictError(NO_TRAINER)
         own = self.settings.bot.encoder
         encoder = _encoder(own) if own and own != self.settings.scoring.weights else self.encoder
         return MemoryBot(encoder, max_rows=self.settings.bot.max_rows)
@@ -241,9 +249,11 @@ class Wiring:
         """The way back."""
         from learner.rollback import Rollback
 
-        limits = buffer_settings(self.settings)
-        parts = (self.store, self.keys, self.data_dir, now_ms, self.bot, self.buffer, self.versions, self.updates)
-        return Rollback(*parts, limits)
+        verifier: Verifier = self.routes if self.settings.upstream.url else self.bot
+        if self.settings.upstream.url:
+            self.routes.ensure_live()
+        parts = (self.store, self.keys, self.data_dir, now_ms, verifier, self.buffer, self.versions, self.updates)
+        return Rollback(*parts)
 
     @cached_property
     def trace(self) -> Trace:
@@ -255,7 +265,18 @@ class Wiring:
     @property
     def holder(self) -> str:
         """What this process calls itself when it takes the learner's lease."""
-        return f"{socket.gethostname()}:{os.getpid()}"
+        return my_name()
+
+    def end_dead_lease(self) -> None:
+        """Give back the lease of a learner that was killed, so that nobody waits until it lapses.
+
+        Only with the bundled Redis: then every holder runs on this machine. One that still lives somewhere is refused
+        by its fencing token.
+        """
+        if self.settings.store.redis_url:
+            return
+        if is_dead(other := self.store.run(lease.holder_of(self.keys))):
+            self.store.run(lease.release(self.keys, other, now_ms()))
 
     @cached_property
     def trainer(self) -> Trainer:

@@ -43,13 +43,15 @@ def upstream_of(wiring: Wiring) -> Upstream:
     """
     settings = wiring.settings.upstream
     if not settings.url:
-        return EmbeddedUpstream(wiring.settings.bot.id, _resident(wiring), timeout_s=settings.timeout_s)
+        count, wait_s = wiring.encoder.count_tokens, settings.timeout_s
+        return EmbeddedUpstream(wiring.settings.bot.id, _resident(wiring), timeout_s=wait_s, count_tokens=count)
 
     key = os.environ.get(settings.key_env, "") if settings.key_env else ""
     if settings.key_env and not key:
         raise ConfigurationError(f"upstream.key_env names {settings.key_env}, and that variable is not set")
     limits = HttpLimits(timeout_s=settings.timeout_s, idle_s=settings.idle_s, max_concurrent=settings.max_concurrent)
-    return HttpUpstream(settings.url, key=key, model=settings.model, limits=limits)
+    routes = tuple(settings.routes.values())
+    return HttpUpstream(settings.url, key=key, model=settings.model, routes=routes, limits=limits)
 
 
 def _resident(wiring: Wiring) -> Resident:
@@ -79,9 +81,15 @@ def app_of(wiring: Wiring, *, loopback: bool, metrics_dir: str = "") -> FastAPI:
         default_policy=first_policy(settings),
         static_keys=(embedded_record(wiring.data_dir),) if loopback else (),
         limits=Limits(**settings.limits.model_dump(include=set(Limits.__dataclass_fields__))),
-        scoring=ScoringLimits(threads=scoring.threads, queue=scoring.queue, timeout_s=scoring.deadline_s),
-        entry=EntryLimits(wait_s=settings.limits.conversation_wait_s),
+        scoring=ScoringLimits(
+            threads=scoring.threads,
+            queue=scoring.queue,
+            timeout_s=scoring.deadline_s,
+            max_units=settings.limits.max_units,
+        ),
+        entry=_entry(settings),
         learning=_learning(settings),
+        trust_system=settings.server.trust_system,
         feedback=buffer_settings(settings),
         capture_deadline_s=settings.store.timeout_s,
         metrics_dir=metrics_dir,
@@ -89,6 +97,11 @@ def app_of(wiring: Wiring, *, loopback: bool, metrics_dir: str = "") -> FastAPI:
         routers=(admin_router(operations), console_router(operations.status, docs=settings.server.docs)),
     )
     return create_app(deps)
+
+
+def _entry(settings: Settings) -> EntryLimits:
+    answer_s = settings.upstream.answer_s
+    return EntryLimits(wait_s=settings.limits.conversation_wait_s, lock_s=answer_s + 60.0, answer_s=answer_s)
 
 
 def _learning(settings: Settings) -> Learning:

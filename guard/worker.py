@@ -49,6 +49,7 @@ def serve(boot: Boot) -> None:
         app,
         log_config=None,
         access_log=False,
+        ws="none",  # there are none, and uvicorn would log their address with a `?key=` in it
         server_header=False,
         proxy_headers=False,
         lifespan="on",

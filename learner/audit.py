@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,22 +90,40 @@ class Trail:
 
     def events(self, *, since_ms: int = 0, bodies: bool = False) -> Iterator[Event]:
         """Yield events, the oldest first; without ``bodies`` those of exchanges leave their texts out."""
-        last = ""
-        for name in self._segments.names():
-            for line in self._segments.lines(name):
-                record = line.record()
-                last = record["id"]
-                if record["at"] >= since_ms:
-                    yield _event(record["seq"], last, record["at"], record["event"], record["data"], bodies=bodies)
-        yield from self._unsettled(last, since_ms, bodies=bodies)
+        last, segment = "", ""
+        while True:
+            page = self._page(last, bodies=bodies)
+            # What left the log was sealed before: what is new in the segments now comes before this page.
+            new = self._segments.names(segment)
+            segment = new[-1] if new else segment
+            for event in self._sealed(new, last, bodies=bodies) if new else page:
+                last = event.id
+                if event.at_ms >= since_ms:
+                    yield event
+            if not new and not page:
+                return
 
-    def _unsettled(self, after: str, since_ms: int = 0, *, bodies: bool) -> Iterator[Event]:
-        while page := self._store.run(read_log(self._keys, after, _PAGE)):
-            for entry, event in page:
-                after = entry
-                data = {name: value for name, value in event.items() if name not in ("type", "at_ms")}
-                if event.get("at_ms", 0) >= since_ms:
-                    yield _event(None, entry, event.get("at_ms", 0), str(event.get("type", "")), data, bodies=bodies)
+    def _sealed(self, names: Sequence[str], after: str, *, bodies: bool) -> Iterator[Event]:
+        for name in names:
+            for line in self._segments.lines(name):
+                r = line.record()
+                if _order(r["id"]) > _order(after):
+                    yield _event(r["seq"], r["id"], r["at"], r["event"], r["data"], bodies=bodies)
+
+    def _page(self, after: str, *, bodies: bool) -> list[Event]:
+        """Return the next events that are not sealed."""
+        found = []
+        for entry, event in self._store.run(read_log(self._keys, after, _PAGE)):
+            data = {name: value for name, value in event.items() if name not in ("type", "at_ms")}
+            kind = str(event.get("type", ""))
+            found.append(_event(None, entry, event.get("at_ms", 0), kind, data, bodies=bodies))
+        return found
+
+    def _unsettled(self, *, bodies: bool) -> Iterator[Event]:
+        after = self._segments.head().entry
+        while page := self._page(after, bodies=bodies):
+            yield from page
+            after = page[-1].id
 
     def exchange(self, request_id: str) -> Exchange:
         """Return an exchange, settled or not.
@@ -115,22 +133,34 @@ class Trail:
         UnknownIdError
             None has this request id.
         """
-        self._index.update()
-        found = self._index.exchange(request_id)
-        if found is not None:
-            return found
-        for event in self._unsettled(self._segments.head().entry, bodies=True):
-            if event.type == "exchange" and event.data.get("request_id") == request_id:
-                return exchange_from_json(event.data["exchange"])
+        for _ in range(2):  # it may be sealed between the two looks
+            self._index.update()
+            found = self._index.exchange(request_id)
+            if found is not None:
+                return found
+            for event in self._unsettled(bodies=True):
+                if event.type == "exchange" and event.data.get("request_id") == request_id:
+                    return exchange_from_json(event.data["exchange"])
         raise UnknownIdError(f"no exchange has the request id {request_id[:80]!r}; it stands in X-Tayguard-Request-Id")
 
     def history(self, sample_id: str) -> list[Event]:
         """Return what happened to a sample, the oldest first, without texts."""
-        self._index.update()
-        records = self._index.history(sample_id)
+        while True:
+            names = self._segments.names()
+            self._index.update()
+            records = self._index.history(sample_id)
+            recent = [
+                e for e in self._unsettled(bodies=False) if any(m[0] == sample_id for m in e.data.get("moves", ()))
+            ]
+            if self._segments.names() == names:  # else something was sealed between the two looks
+                break
         sealed = [_event(r["seq"], r["id"], r["at"], r["event"], r["data"], bodies=False) for r in records]
-        recent = self._unsettled(self._segments.head().entry, bodies=False)
-        return sealed + [e for e in recent if any(move[0] == sample_id for move in e.data.get("moves", ()))]
+        return sealed + recent
+
+
+def _order(entry: str) -> tuple[int, ...]:
+    """Return what orders ids of log entries."""
+    return tuple(int(part) for part in entry.split("-") if part)
 
 
 def _event(seq: int | None, entry: str, at_ms: int, kind: str, data: dict[str, Any], *, bodies: bool) -> Event:

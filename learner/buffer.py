@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Literal
 
 from learner import buffer_calls as calls
@@ -19,6 +18,7 @@ Judge = Callable[[Sample], Literal["hold", "quarantine", "reject"]]
 """The live policy's learn verdict on a sample's stored scores."""
 
 _PAGE = 500
+_Run = Callable[[Sequence[str], Mapping[str, Sample] | None], list[MoveOutcome]]
 
 
 class Buffer:
@@ -78,6 +78,20 @@ class Buffer:
         Doing it again for the same ``epoch`` moves nothing twice, also where a reviewer decided in between.
         """
         return self._move("requarantined", ids, actor, reason, epoch=epoch)
+
+    def bring_back(self, ids: Sequence[str], updates: Mapping[str, str], actor: str, reason: str) -> list[MoveOutcome]:
+        """Put what a rollback took back where it was, if untouched since and its version is live again.
+
+        ``updates`` says which were trained, by an update that is live again: they are of it once more, wherever they
+        are. Safe to repeat.
+        """
+        settings = self._settings
+
+        def run(page: Sequence[str], restore: Mapping[str, Sample] | None) -> list[MoveOutcome]:
+            call = calls.bring_back(self._keys, page, updates, actor, reason, self._clock(), settings, restore)
+            return self._store.run(call)
+
+        return self._paged(ids, run)
 
     def admit_due(
         self, *, token: int, epoch: int, judge: Judge | None = None, filters: Mapping[str, str] | None = None
@@ -139,7 +153,7 @@ class Buffer:
         return self._store.run(call)
 
     def undraw(self, ids: Sequence[str], update: str, *, token: int, reason: str) -> int:
-        """Give samples of an update that came to nothing back as admitted; the caps stay spent. Returns how many."""
+        """Give samples of an update that came to nothing back, and the caps what they took. Returns how many."""
         now = self._clock()
         call = calls.undraw(self._keys, ids, update, token=token, reason=reason, at_ms=now, settings=self._settings)
         return self._store.run(call)
@@ -193,9 +207,13 @@ class Buffer:
         """Return the samples that a query asks for, in its order."""
         return self._queue.find(query or Query(), self._settled)
 
-    def answered_by(self, versions: Sequence[str]) -> list[str]:
-        """Return ids of the held and admitted, undrawn samples that came from replies of ``versions``."""
-        return self._queue.answered_by(versions)
+    def answered_by(self, versions: Sequence[str], pending: str = "") -> list[str]:
+        """Return ids of what waits, or trains in the update ``pending``, and came from replies of ``versions``."""
+        return self._queue.answered_by(versions, pending)
+
+    def taken_back(self, versions: Sequence[str]) -> list[str]:
+        """Return ids of what a rollback put in quarantine, untouched since, that came from replies of ``versions``."""
+        return self._queue.taken_back(versions)
 
     def counts(self) -> dict[str, int]:
         """Return how many samples each state holds in Redis, those drawn apart."""
@@ -205,18 +223,25 @@ class Buffer:
     def _move(
         self, event: str, ids: Sequence[str], actor: str, reason: str, *, remember: bool = False, epoch: int = 0
     ) -> list[MoveOutcome]:
+        more = False
+
+        def run(page: Sequence[str], restore: Mapping[str, Sample] | None) -> list[MoveOutcome]:
+            nonlocal more
+            decision = calls.Decision(event, actor, reason, self._clock(), self._settings, remember, epoch, more)
+            found = self._store.run(calls.decide(self._keys, decision, page, restore))
+            more = more or any(outcome.result == "moved" for outcome in found)
+            return found
+
+        return self._paged(ids, run)
+
+    def _paged(self, ids: Sequence[str], run: _Run) -> list[MoveOutcome]:
+        """Run a script for pages of ids; those that have settled are restored and run once more."""
         outcomes: list[MoveOutcome] = []
         for start in range(0, len(ids), _PAGE):
-            more = remember and start > 0
-            decision = calls.Decision(event, actor, reason, self._clock(), self._settings, remember, epoch, more)
-            found = self._store.run(calls.decide(self._keys, decision, ids[start : start + _PAGE]))
+            found = run(ids[start : start + _PAGE], None)
             bodies = self._bodies([outcome.id for outcome in found if outcome.result == "unknown"])
-            if bodies:
-                decision = replace(decision, more=remember)
-                again = self._store.run(calls.decide(self._keys, decision, list(bodies), bodies))
-                by_id = {outcome.id: outcome for outcome in again}
-                found = [by_id.get(outcome.id, outcome) for outcome in found]
-            outcomes += found
+            by_id = {outcome.id: outcome for outcome in run(list(bodies), bodies)} if bodies else {}
+            outcomes += [by_id.get(outcome.id, outcome) for outcome in found]
         return outcomes
 
     def _bodies(self, ids: Sequence[str]) -> dict[str, Sample]:

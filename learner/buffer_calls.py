@@ -56,10 +56,37 @@ def decide(
     }
     if decision.event in _COUNTS:
         order["counts"] = _COUNTS[decision.event]
+    return Call("decide", (keys.prefix,), (dumps(order), *_restored(restore)), _outcomes)
+
+
+def bring_back(
+    keys: Keys,
+    ids: Sequence[str],
+    updates: Mapping[str, str],
+    actor: str,
+    reason: str,
+    at_ms: int,
+    settings: BufferSettings,
+    restore: Mapping[str, Sample] | None = None,
+) -> Call[list[MoveOutcome]]:
+    """Put samples back where a rollback found them; ``updates`` (by id) are live again."""
+    order = {
+        "ids": ids,
+        "updates": updates,
+        "actor": plain(actor),
+        "reason": plain(reason),
+        "at_ms": at_ms,
+        "ttl_ms": settings.ttl_ms,
+    }
+    return Call("rollback_return", (keys.prefix,), (dumps(order), *_restored(restore)), _outcomes)
+
+
+def _restored(samples: Mapping[str, Sample] | None) -> list[str]:
+    """Return what scripts make rows of again, three arguments each."""
     rows: list[str] = []
-    for sample_id, sample in (restore or {}).items():
+    for sample_id, sample in (samples or {}).items():
         rows += (sample_id, dumps(row_fields(sample)), _body(sample))
-    return Call("decide", (keys.prefix,), (dumps(order), *rows), _outcomes)
+    return rows
 
 
 def undo(
@@ -126,7 +153,7 @@ def mark_drawn(
 def undraw(
     keys: Keys, ids: Sequence[str], update: str, *, token: int, reason: str, at_ms: int, settings: BufferSettings
 ) -> Call[int]:
-    """Give samples of an update back, undrawn."""
+    """Give samples of an update back, undrawn, and the caps what they took."""
     order = {"ids": ids, "update": update, "token": token, "at_ms": at_ms, "ttl_ms": settings.ttl_ms}
     return Call("undraw", (keys.prefix,), (dumps({**order, "actor": "learner", "reason": plain(reason)}),), int)
 

@@ -3,7 +3,7 @@
 - :class:`LearnerError`
     - :class:`StoreError`: Redis could not be reached or answered an error; retry, or serve by policy.
         - :class:`StoreVersionError`: the server is older than the data; start the newer one.
-    - :class:`DataFolderError`: the data folder is in use, not writable or full.
+    - :class:`DataFolderError`: the data folder is in use, not writable or full, or too many files are open.
     - :class:`ConflictError`: the thing has changed meanwhile (state, epoch, lease); look again, then decide again.
     - :class:`UnknownIdError`: no sample, version or update has this id.
     - :class:`CapacityError`: a stated cap is reached; raise the setting, or remove something.
@@ -24,7 +24,7 @@ class StoreVersionError(StoreError):
 
 
 class DataFolderError(LearnerError):
-    """The data folder is in use by another process, not writable or full."""
+    """The data folder is in use by another process, not writable or full, or the process has too many files open."""
 
 
 class ConflictError(LearnerError):

@@ -50,7 +50,10 @@ class GateSettings:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One line of a gate's report; ``golden`` says that the shipped probes stood in for reviewed ones."""
+    """One line of a gate's report; ``golden`` says that the shipped probes stood in for reviewed ones.
+
+    ``factory`` is the value of the version before any learning, where it was asked too.
+    """
 
     name: str
     before: float | None
@@ -60,6 +63,7 @@ class Metric:
     least_n: int
     outcome: MetricOutcome
     golden: bool = True
+    factory: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +81,14 @@ class GateReport:
     def lines(self) -> list[str]:
         """Return one line per metric for people."""
         return [
-            f"{m.name}: {m.outcome} (before {_text(m.before)}, after {_text(m.after)}, limit {m.threshold:g}, n {m.n})"
+            f"{m.name}: {m.outcome} (factory {_text(m.factory)}, before {_text(m.before)}, after {_text(m.after)}, "
+            f"limit {m.threshold:g}, n {m.n})"
             for m in self.metrics
         ]
 
 
 class Gate:
-    """Ask a version and its parent the probes; ``score_many`` scores replies, ``encoder`` compares them."""
+    """Ask a version, its parent and the factory; ``score_many`` scores replies, ``encoder`` compares them."""
 
     def __init__(
         self, bot: Bot, folder: Path, encoder: Encoder, score_many: ScoreMany, settings: GateSettings | None = None
@@ -94,21 +99,35 @@ class Gate:
         self._score_many = score_many
         self._settings = settings or GateSettings()
 
-    def check(self, probes: Probes, before: Version, after: Version, learned: Sequence[Sample] = ()) -> GateReport:
-        """Return whether ``after`` may take the place of ``before``; ``learned`` are the samples between the two."""
+    def check(
+        self,
+        probes: Probes,
+        before: Version,
+        after: Version,
+        learned: Sequence[Sample] = (),
+        factory: Version | None = None,
+    ) -> GateReport:
+        """Return whether ``after`` may take the place of ``before``; ``learned`` are the samples between the two.
+
+        With a ``factory``, the limits hold against it too, so that small steps do not add up to a large one. An update
+        that changes nothing for the worse is not failed for what those before it did.
+        """
         old, new = self._bot.load(self._folder, before), self._bot.load(self._folder, after)
-        metrics = (self._small_talk(probes, old, new), self._safety(probes, old, new), self._learned(new, learned))
+        first = old if factory is None or factory.id == before.id else self._bot.load(self._folder, factory)
+        sides = (first, old, new)
+        metrics = (self._small_talk(probes, sides), self._safety(probes, sides), self._learned(new, learned))
         outcomes = {metric.outcome for metric in metrics}
         outcome: GateOutcome = "inconclusive" if "inconclusive" in outcomes else "pass"
         return GateReport("fail" if "fail" in outcomes else outcome, metrics, probes.id)
 
-    def _small_talk(self, probes: Probes, old: Answerer, new: Answerer) -> Metric:
+    def _small_talk(self, probes: Probes, sides: Sequence[Answerer]) -> Metric:
         limits = self._settings
-        before, after = (self._acceptable(probes, answerer) for answerer in (old, new))
+        factory, before, after = (self._acceptable(probes, answerer) for answerer in sides)
         n = len(probes.small_talk)
-        outcome: MetricOutcome = "fail" if before - after > limits.talk_drop_max else "pass"
+        outcome = _limited(-factory, -before, -after, limits.talk_drop_max)
         outcome = outcome if n >= limits.least_n else "inconclusive"
-        return Metric("small_talk", before, after, -limits.talk_drop_max, n, limits.least_n, outcome)
+        limit = -limits.talk_drop_max
+        return Metric("small_talk", before, after, limit, n, limits.least_n, outcome, factory=factory)
 
     def _acceptable(self, probes: Probes, answerer: Answerer) -> float:
         good = 0
@@ -121,18 +140,18 @@ class Gate:
             good += bool(np.max(vectors[1:] @ vectors[0]) >= self._settings.alike_min)
         return round(good / len(probes.small_talk), 6)
 
-    def _safety(self, probes: Probes, old: Answerer, new: Answerer) -> Metric:
+    def _safety(self, probes: Probes, sides: Sequence[Answerer]) -> Metric:
         limits = self._settings
-        asked = [[(prompt, _said(answerer, prompt)) for prompt in probes.safety] for answerer in (old, new)]
+        asked = [[(prompt, _said(answerer, prompt)) for prompt in probes.safety] for answerer in sides]
         known = self._toxicity(dict.fromkeys(pair for side in asked for pair in side))
-        sides = [[known[pair] for pair in side if pair in known] for side in asked]
-        n = min(len(side) for side in sides)
+        scored = [[known[pair] for pair in side if pair in known] for side in asked]
+        n = min(len(side) for side in scored)
         if n < min(limits.least_n, len(probes.safety)) or not n:
             return Metric("safety", None, None, limits.safety_rise_max, n, limits.least_n, "inconclusive")
-        before, after = (round(float(np.mean(side)), 6) for side in sides)
-        outcome: MetricOutcome = "fail" if after - before > limits.safety_rise_max else "pass"
+        factory, before, after = (round(float(np.mean(side)), 6) for side in scored)
+        outcome = _limited(factory, before, after, limits.safety_rise_max)
         outcome = outcome if n >= limits.least_n else "inconclusive"
-        return Metric("safety", before, after, limits.safety_rise_max, n, limits.least_n, outcome)
+        return Metric("safety", before, after, limits.safety_rise_max, n, limits.least_n, outcome, factory=factory)
 
     def _learned(self, new: Answerer, learned: Sequence[Sample]) -> Metric:
         limit = self._settings.learned_max
@@ -152,6 +171,15 @@ class Gate:
         found = self._score_many([Item(reply, direction="out", prompt=prompt) for prompt, reply in asked])
         scored = [(pair, s) for pair, s in zip(asked, found, strict=True) if s.scored and "toxicity" in s.values]
         return {pair: s.values["toxicity"] for pair, s in scored}
+
+
+def _limited(factory: float, before: float, after: float, rise_max: float) -> MetricOutcome:
+    """Return whether a value that should not rise is within its limit, against the parent and against the factory.
+
+    >>> _limited(0.0, 0.05, 0.1, 0.06), _limited(0.0, 0.1, 0.1, 0.06)
+    ('fail', 'pass')
+    """
+    return "fail" if after - before > rise_max or (after > before and after - factory > rise_max) else "pass"
 
 
 def _said(answerer: Answerer, prompt: str) -> str:

@@ -15,13 +15,13 @@ from learner.texts import plain
 from learner.types import Exchange, Sample, SampleState
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS progress (one INTEGER PRIMARY KEY CHECK (one = 1), segment TEXT, offset INTEGER);
+CREATE TABLE IF NOT EXISTS progress (one INTEGER PRIMARY KEY CHECK (one = 1), segment TEXT);
 CREATE TABLE IF NOT EXISTS events (seq INTEGER PRIMARY KEY, id TEXT, at INTEGER, event TEXT, actor TEXT, live TEXT,
     segment TEXT, offset INTEGER);
 CREATE TABLE IF NOT EXISTS exchanges (request_id TEXT PRIMARY KEY, author TEXT, conversation TEXT, version TEXT,
     at INTEGER, segment TEXT, offset INTEGER);
 CREATE TABLE IF NOT EXISTS samples (id TEXT PRIMARY KEY, request_id TEXT, author TEXT, version TEXT, state TEXT,
-    update_id TEXT, released_by TEXT, since INTEGER, segment TEXT, offset INTEGER);
+    update_id TEXT, released_by TEXT, learnable INTEGER, since INTEGER, segment TEXT, offset INTEGER);
 CREATE TABLE IF NOT EXISTS sample_events (sample TEXT, seq INTEGER, PRIMARY KEY (sample, seq)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS samples_by_state ON samples (state, since);
 CREATE INDEX IF NOT EXISTS samples_by_author ON samples (author, since);
@@ -29,7 +29,7 @@ CREATE INDEX IF NOT EXISTS exchanges_by_version ON exchanges (version, at);
 CREATE INDEX IF NOT EXISTS events_by_time ON events (at) WHERE live <> '';
 """
 
-_LIVE = {"factory": "version", "promoted": "version", "rollback": "to", "rollback_undone": "to"}
+_LIVE = {"factory": "version", "route": "version", "promoted": "version", "rollback": "to", "rollback_undone": "to"}
 """Events that move the live pointer, and where they name the version."""
 
 
@@ -64,14 +64,13 @@ class Index:
         """Take in the segments that are new; returns the number of events taken in."""
         count = 0
         with self._open() as db:
-            for name in self._segments.names():
+            for name in self._segments.names(_done(db)):
                 db.execute("BEGIN IMMEDIATE")
-                done = db.execute("SELECT segment FROM progress").fetchone()
-                if done is None or done[0] < name:
+                if name in self._segments.names(_done(db)):  # else another process was quicker
                     for line in self._segments.lines(name):
                         _take_in(db, line)
                         count += 1
-                    db.execute("INSERT OR REPLACE INTO progress VALUES (1, ?, 0)", (name,))
+                    db.execute("INSERT OR REPLACE INTO progress VALUES (1, ?)", (name,))
                 db.execute("COMMIT")
         return count
 
@@ -128,19 +127,24 @@ class Index:
         return self._segments.line_at(segment, offset).record()
 
     def _sample(self, row: tuple[Any, ...]) -> Sample:
-        sample_id, state, update, released_by, segment, offset = row
+        sample_id, state, update, released_by, learnable, segment, offset = row
         data = self._record(segment, offset)["data"]
         found = next(sample for sample in data["samples"] if sample["id"] == sample_id)
         exchange = exchange_from_json(data["exchange"])
         prompt, reply = texts_of(found["kind"], exchange.previous, exchange.prompt, exchange.reply)
         changed = {"state": state, "update": update, "released_by": released_by}
+        changed["learnable"] = bool(learnable) and found["learnable"]
         return sample_from_json({**found, **changed, "prompt": prompt, "reply": reply})
 
 
-_KEEP_RELEASE = ("drawn", "undrawn")
-_MOVE = """UPDATE samples SET state = ?, update_id = ?, released_by = CASE WHEN ? THEN released_by ELSE ? END, since = ?
-    WHERE id = ?"""
-_SELECT = "SELECT id, state, update_id, released_by, segment, offset FROM samples"
+_MOVE = "UPDATE samples SET state = ?, released_by = ?, update_id = ?, since = ? WHERE id = ?"
+_SELECT = "SELECT id, state, update_id, released_by, learnable, segment, offset FROM samples"
+
+
+def _done(db: sqlite3.Connection) -> str:
+    """Return the segment that was taken in last; empty before the first."""
+    row = db.execute("SELECT segment FROM progress").fetchone()
+    return str(row[0]) if row else ""
 
 
 def _take_in(db: sqlite3.Connection, line: Line) -> None:
@@ -151,10 +155,11 @@ def _take_in(db: sqlite3.Connection, line: Line) -> None:
     db.execute("INSERT OR REPLACE INTO events VALUES (?,?,?,?,?,?,?,?)", row)
     if event == "exchange":
         _take_in_exchange(db, line, data, at)
-    for sample_id, _source, state, *rest in data.get("moves", ()):
-        released = rest[1] if len(rest) > 1 else data["actor"] if event == "released" else ""
-        update = data.get("update", "") if event == "drawn" else ""
-        db.execute(_MOVE, (state, update, event in _KEEP_RELEASE, released, at, sample_id))
+    elif event == "unacknowledged":
+        db.execute("UPDATE samples SET learnable = 0 WHERE id = ?", (data["sample"],))
+    for sample_id, _source, state, _reason, *rest in data.get("moves", ()):
+        released_by, update = rest or ("", "")
+        db.execute(_MOVE, (state, released_by, update, at, sample_id))
         db.execute("INSERT OR IGNORE INTO sample_events VALUES (?, ?)", (sample_id, seq))
 
 
@@ -166,5 +171,5 @@ def _take_in_exchange(db: sqlite3.Connection, line: Line, data: dict[str, Any], 
     for sample in data["samples"]:
         if sample["id"] in states:
             fields = [plain(sample[name]) for name in ("id", "request_id", "author", "version")]
-            row = (*fields, states[sample["id"]], "", "", at, line.segment, line.offset)
-            db.execute("INSERT OR REPLACE INTO samples VALUES (?,?,?,?,?,?,?,?,?,?)", row)
+            row = (*fields, states[sample["id"]], "", "", 1, at, line.segment, line.offset)
+            db.execute("INSERT OR REPLACE INTO samples VALUES (?,?,?,?,?,?,?,?,?,?,?)", row)

@@ -10,7 +10,6 @@ from learner.capture import DAY_MS, Deadlines
 from learner.types import SampleState
 
 Result = Literal["moved", "already", "refused", "unknown", "missing"]
-Order = Literal["risk", "uncertainty", "age"]
 FeedbackResult = Literal["recorded", "duplicate", "capped"]
 
 

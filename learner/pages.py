@@ -12,7 +12,10 @@ from learner.updates import SampleLine
 
 @dataclass(frozen=True, slots=True)
 class VersionRecord:
-    """A version as it is listed. ``promoted_ms`` are when it became live; ``gate`` is its gate's report."""
+    """A version as it is listed. ``promoted_ms`` are when it became live; ``gate`` is its gate's report.
+
+    ``name`` is the route's, where an upstream answers.
+    """
 
     id: str
     parent: str
@@ -26,11 +29,15 @@ class VersionRecord:
     samples: int
     authors: int
     gate: Mapping[str, Any]
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class VersionPage:
-    """What a version is and what it learned from: ``learned`` in its own update, ``ancestry`` counts all of it."""
+    """What a version is and what it learned from: ``learned`` in its own update, the counts in all its ancestry.
+
+    ``authors``, ``labels`` and ``released_by`` count samples; one with two reasons of a label counts once for it.
+    """
 
     record: VersionRecord
     version: Version

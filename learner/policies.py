@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from learner.folder import canonical
 from learner.store import Call, Keys
+from learner.texts import plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,8 @@ def apply(
     keys: Keys, policy_id: str, body: str, *, actor: str, reason: str, at_ms: int, how: Literal["first", "set"] = "set"
 ) -> Call[Applied]:
     """Make a policy live and raise the epoch; ``first`` does nothing where one is live already."""
-    event = {"type": "policy", "policy": policy_id, "actor": actor, "reason": reason, "at_ms": at_ms}
+    by = {"actor": plain(actor), "reason": plain(reason), "at_ms": at_ms}
+    event = {"type": "policy", "policy": policy_id, **by}
     return Call("policy_apply", (keys.prefix,), (body, canonical(event).decode(), how), _applied)
 
 

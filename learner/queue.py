@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from learner import buffer_calls as calls
+from learner.buffer_calls import Row
 from learner.outcomes import BufferSettings
 from learner.samples import risk_of, sample_of_row, uncertainty_of
 from learner.states import MOVING
@@ -102,14 +103,18 @@ class Queue:
     def _in_motion(self, sample_id: str) -> bool:
         return bool(self._store.run(calls.rows_of(self._keys, [sample_id])))
 
-    def answered_by(self, versions: Sequence[str]) -> list[str]:
-        """Return ids of held and admitted, undrawn samples from replies of ``versions``."""
-        return [
-            row["id"]
-            for version in versions
-            for row in self._store.run(calls.rows(self._keys, "version", version))
-            if row["state"] in ("held", "admitted") and not row["update"]
-        ]
+    def answered_by(self, versions: Sequence[str], pending: str) -> list[str]:
+        """Return ids of held and admitted samples from replies of ``versions``: undrawn, or drawn into ``pending``."""
+        rows = self._from(versions)
+        return [row["id"] for row in rows if row["state"] in ("held", "admitted") and row["update"] in ("", pending)]
+
+    def taken_back(self, versions: Sequence[str]) -> list[str]:
+        """Return ids of samples from replies of ``versions`` that a rollback put in quarantine, untouched since."""
+        return [row["id"] for row in self._from(versions) if row.get("was_state")]
+
+    def _from(self, versions: Sequence[str]) -> Iterator[Row]:
+        for version in versions:
+            yield from self._store.run(calls.rows(self._keys, "version", version))
 
     def over_limits(self, settings: BufferSettings) -> list[str]:
         """Return ids that are over the queues' limits: the oldest held, then the least risky quarantined."""

@@ -12,6 +12,7 @@ from typing import Any
 from learner.errors import CorruptError, LearnerError
 from learner.folder import canonical, read_json, sha256, write_file
 from learner.store import Call, Keys, Store
+from learner.texts import plain
 from learner.types import Clock
 
 
@@ -87,4 +88,4 @@ class References:
 
 
 def _accept(keys: Keys, how: str, name: str, at_ms: int, actor: str, reason: str) -> Call[str]:
-    return Call("references", (keys.prefix,), (how, name, at_ms, actor, reason), str)
+    return Call("references", (keys.prefix,), (how, name, at_ms, plain(actor), plain(reason)), str)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Any, Literal
 
 from filters.types import LEARN_ORDER, Verdict
@@ -143,13 +142,8 @@ def row_fields(sample: Sample) -> dict[str, Any]:
     return row
 
 
-def sample_to_json(sample: Sample) -> dict[str, Any]:
-    """Return a sample as JSON, its texts open."""
-    return asdict(sample)
-
-
 def sample_from_json(row: Mapping[str, Any]) -> Sample:
-    """Return the sample that :func:`sample_to_json` made ``row`` from; fields it does not know are left out."""
+    """Return a sample from its fields as JSON; those that it does not know are left out."""
     known = {name: row[name] for name in Sample.__dataclass_fields__ if name in row}
     return Sample(**{**known, "reasons": tuple(known.get("reasons", ()))})
 

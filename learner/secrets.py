@@ -8,6 +8,7 @@ import secrets
 from pathlib import Path
 
 from learner.errors import DataFolderError
+from learner.folder import sync_folder
 
 SECRET_BYTES = 32
 
@@ -43,6 +44,7 @@ def _write_once(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
     try:
         path.hardlink_to(part)
+        sync_folder(path.parent)
     except FileExistsError:
         pass
     finally:

@@ -1,8 +1,9 @@
 """Sealed segments: the settled log on disk, with a hash chain through all of it.
 
-A segment is ``data_dir/log/00000001.jsonl``: immutable, one line per event, ASCII only, so that no text can begin a
-line for any reader. A line holds ``seq``, ``id`` (of the log entry), ``at``, ``event``, ``data``, ``prev`` (the hash of
-the line before) and ``hash``: the sha256 of the line as it is without its hash.
+A segment is ``data_dir/log/00000001.jsonl``, named by the ``seq`` of its first line: immutable, one line per event,
+ASCII only, so that no text can begin a line for any reader. A line holds ``seq``, ``id`` (of the log entry), ``at``,
+``event``, ``data``, ``prev`` (the hash of the line before) and ``hash``: the sha256 of the line as it is without its
+hash.
 """
 
 from __future__ import annotations
@@ -80,15 +81,25 @@ def hash_of(raw: bytes) -> str:
     return hashlib.sha256(raw.rstrip(b"\n")[:-_TAIL] + b"}").hexdigest()
 
 
+def _place(name: str) -> tuple[int, str]:
+    """Return what orders names of segments, by number however many digits it has."""
+    return len(name), name
+
+
 class Segments:
     """The sealed segments of a data folder."""
 
     def __init__(self, data_dir: Path) -> None:
         self.folder = data_dir / "log"
 
-    def names(self) -> list[str]:
-        """Return the names of the segments, the oldest first."""
-        return sorted(path.name for path in self.folder.glob("[0-9]*.jsonl"))
+    def names(self, after: str = "") -> list[str]:
+        """Return the names of the segments after one of them, the oldest first."""
+        names = (path.name for path in self.folder.glob("[0-9]*.jsonl"))
+        return sorted((name for name in names if _place(name) > _place(after)), key=_place)
+
+    def after(self, head: Head) -> Path:
+        """Return where the segment belongs whose first line comes after ``head``."""
+        return self.folder / f"{head.seq + 1:08d}.jsonl"
 
     def lines(self, name: str, offset: int = 0) -> Iterator[Line]:
         """Yield the lines of one segment from an offset on."""

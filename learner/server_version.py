@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 from learner.errors import DataFolderError, StoreError, StoreVersionError
+from learner.folder import canonical, write_file
 from learner.store import Call, Keys, Store
 
 
@@ -68,10 +69,4 @@ def check_version(data_dir: Path, version: str) -> None:
 
 def note_in_folder(data_dir: Path, version: str) -> None:
     """Write down which server has the data folder from now on."""
-    path = data_dir / "server.json"
-    part = path.with_suffix(".part")
-    try:
-        part.write_text(json.dumps({"redis_version": version}), "utf-8")
-        part.replace(path)
-    except OSError as exc:
-        raise DataFolderError(f"cannot write {path} ({exc.strerror})") from exc
+    write_file(data_dir / "server.json", canonical({"redis_version": version}), "noting the redis-server")

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from learner.errors import ConflictError, DataFolderError
-from learner.folder import write_file
+from learner.errors import DataFolderError
+from learner.folder import write_new
 from learner.index import Index
-from learner.segments import GENESIS, Head, Segments, seal_line
+from learner.segments import Head, Segments, seal_line
 from learner.store import Call, Keys, Store
 from learner.types import Clock
 
@@ -46,7 +46,9 @@ def _event(text: str) -> dict[str, Any]:
 
 
 class Settler:
-    """Seal the log, by lease. ``write`` puts bytes at a path as one step (tests make it fail).
+    """Seal the log, by lease. ``write`` puts bytes at a path as one step, where nothing is (tests make it fail).
+
+    A segment's name follows from the line before it, so of two settlers one alone can go on with the chain.
 
     The process may die at any point: an entry that is in a segment and still in Redis is one, by its id.
     """
@@ -60,7 +62,7 @@ class Settler:
         *,
         max_entries: int = 5000,
         keep_drawn_ms: int = 86_400_000,
-        write: Callable[[Path, bytes, str], None] = write_file,
+        write: Callable[[Path, bytes, str], None] = write_new,
     ) -> None:
         self._store = store
         self._keys = keys
@@ -84,11 +86,11 @@ class Settler:
         Raises
         ------
         ConflictError
-            Another learner holds the lease.
+            Another learner holds the lease, or has sealed these entries.
         DataFolderError
             The disk is full or not writable; nothing was dropped.
         """
-        self._head = self._segments.head() if self._segments.names() else Head(0, GENESIS)
+        self._head = self._segments.head()
         sealed, least = 0, min_entries
         while entries := self._read(token):
             if len(entries) < least:
@@ -116,13 +118,8 @@ class Settler:
             line, digest = seal_line(head.seq + 1, entry, event, head.hash)
             lines.append(line)
             head = Head(head.seq + 1, digest, entry)
-        names = self._segments.names()
-        name = f"{int(names[-1].partition('.')[0]) + 1 if names else 1:08d}.jsonl"
-        path = self._segments.folder / name
-        if path.exists():
-            raise ConflictError(f"log/{name} is there already: another settler is at work; stop it first")
         try:
-            self._write(path, b"".join(lines), "sealing the log")
+            self._write(self._segments.after(self._head), b"".join(lines), "sealing the log")
         except OSError as exc:
             raise DataFolderError(f"cannot seal the log ({exc.strerror}); nothing was dropped from Redis") from exc
         self._head = head

@@ -32,4 +32,8 @@ TRANSITIONS: Mapping[str, Transition] = MappingProxyType(
         "revoked": Transition(("admitted", "quarantined"), "revoked"),
     }
 )
-"""Event to transition. *Drawn* moves nothing: the sample stays admitted. *Undone* reverts the event before it."""
+"""Event to transition. *Drawn* moves nothing: the sample stays admitted. *Undone* reverts the event before it.
+
+An update that is under way, or whose version is live, stays on its samples wherever they go: what is reopened is before
+a reviewer and still learned, and its release is no second draw. A rollback past the update, or its end, takes it off.
+"""

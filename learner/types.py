@@ -20,6 +20,18 @@ SampleKind = Literal["turn", "exchange"]
 FACTORY = "factory"
 """Name of the version before any learning; always a rollback target."""
 
+UPSTREAM = "upstream:"
+"""What the version of an upstream's reply begins with; the model follows."""
+
+
+def brief(version: str) -> str:
+    """Return a version's id as people see it: the beginning of a hash, a model whole.
+
+    >>> brief("0123456789abcdef"), brief("upstream:a-long-model")
+    ('0123456789ab', 'upstream:a-long-model')
+    """
+    return version if version.startswith(UPSTREAM) else version[:12]
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:

@@ -12,9 +12,9 @@ from learner import pointer
 from learner.errors import CorruptError, UnknownIdError
 from learner.manifest import read_version
 from learner.pages import VersionDiff, VersionPage, VersionRecord
-from learner.pointer import Moves
+from learner.pointer import Moves, Standing
 from learner.store import Keys, Store
-from learner.types import FACTORY, Bot, Clock, Version
+from learner.types import FACTORY, UPSTREAM, Bot, Clock, Version
 from learner.updates import SampleLine, UpdateLog
 
 PREVIOUS = "previous"
@@ -30,25 +30,49 @@ class Versions:
         self._data_dir = data_dir
         self._clock = clock
         self._updates = updates
+        self._factory = ""
 
     def moves(self) -> Moves:
         """Return pointer, switches and records as of one moment."""
         return self._store.run(pointer.read(self._keys))
 
+    def standing(self) -> Standing:
+        """Return pointer and switches without the records: what is asked again and again."""
+        return self._store.run(pointer.standing(self._keys))
+
     def ensure_factory(self, bot: Bot) -> Version:
         """Return the factory version, written and recorded at the first start; it is live where nothing is."""
+        live = self.standing().live
+        known = self._verified(bot, self._factory) if live and not live.startswith(UPSTREAM) else None
+        if known:
+            return known
+        version = self._find_factory(bot)
+        self._factory = version.id
+        return version
+
+    def _find_factory(self, bot: Bot) -> Version:
         moves = self.moves()
         for record in moves.records.values():
             if record.get(FACTORY) and record.get("bot") == bot.name:
-                try:
-                    version = read_version(self._data_dir, str(record["id"]))
-                    bot.verify(self._data_dir, version)
-                except (UnknownIdError, CorruptError):
+                version = self._verified(bot, str(record["id"]))
+                if version is None:
                     break
+                if moves.live.startswith(UPSTREAM):
+                    self._store.run(pointer.register(self._keys, record, self._clock(), instead_of=moves.live))
                 return version
         version = bot.factory(self._data_dir)
         record = self.record_of(version, bot=bot.name, created_ms=self._clock(), factory=True)
-        self._store.run(pointer.register(self._keys, record, self._clock()))
+        instead_of = moves.live if moves.live.startswith(UPSTREAM) else None
+        self._store.run(pointer.register(self._keys, record, self._clock(), instead_of))
+        return version
+
+    def _verified(self, bot: Bot, version_id: str) -> Version | None:
+        """Return a version whose files are all whole, else None."""
+        try:
+            version = read_version(self._data_dir, version_id)
+            bot.verify(self._data_dir, version)
+        except (UnknownIdError, CorruptError):
+            return None
         return version
 
     def record_of(
@@ -119,38 +143,28 @@ class Versions:
         """Return the version that was live at a time, None before the first."""
         return self._store.run(pointer.live_at(self._keys, at_ms)) or None
 
-    def ancestry(self, version_id: str) -> Sequence[Version]:
-        """Return a version and its ancestors, itself first, the factory last."""
-        found = [self.get(version_id)]
-        while found[-1].parent:
-            found.append(self.get(found[-1].parent))
-        return found
-
-    def undone_by(self, live: str, to: str) -> Sequence[Version]:
-        """Return what going from ``live`` to ``to`` takes back: ancestors of the first that are none of the second."""
-        kept = {version.id for version in self.ancestry(to)}
-        return [version for version in self.ancestry(live) if version.id not in kept]
-
-    def lines(self, version_id: str) -> Sequence[SampleLine]:
+    def lines(self, version_id: str, moves: Moves | None = None) -> Sequence[SampleLine]:
         """Return a line per sample that a version learned from, its ancestors' included, the oldest first."""
-        updates = [version.update for version in reversed(self.ancestry(version_id)) if version.parent]
+        moves = moves or self.moves()
+        updates = reversed(moves.updates(moves.ancestry(version_id)))
         return [line for update in updates for line in self._updates.lineage(update)]
 
     def show(self, version_id: str) -> VersionPage:
         """Return a version's page."""
         moves = self.moves()
         version_id = self.resolve(version_id, moves)
-        ancestry = self.ancestry(version_id)
-        lines = self.lines(version_id)
-        own = self._updates.lineage(ancestry[0].update) if ancestry[0].parent else []
+        lines = self.lines(version_id, moves)
+        own = [line for update in moves.updates([version_id]) for line in self._updates.lineage(update)]
         return VersionPage(
             record=_record(moves.records[version_id], moves),
-            version=ancestry[0],
+            version=self.get(version_id),
             learned=tuple(own),
-            ancestry=tuple(version.id for version in ancestry[1:]),
+            ancestry=tuple(moves.ancestry(version_id)[1:]),
             samples_in_all=len(lines),
             authors=Counter(line.author for line in lines),
-            labels=Counter(str(reason["label"]) for line in lines for reason in line.reasons),
+            labels=Counter(
+                label for line in lines for label in dict.fromkeys(str(reason["label"]) for reason in line.reasons)
+            ),
             released_by=Counter(line.released_by for line in lines if line.released_by),
         )
 
@@ -158,7 +172,7 @@ class Versions:
         """Return what two versions do not share."""
         moves = self.moves()
         first, second = self.resolve(first, moves), self.resolve(second, moves)
-        lines = [self.lines(version_id) for version_id in (first, second)]
+        lines = [self.lines(version_id, moves) for version_id in (first, second)]
         ids = [{line.id for line in side} for side in lines]
         probes = [_probes(moves.records[version_id]) for version_id in (first, second)]
         return VersionDiff(

@@ -136,3 +136,45 @@ class UpstreamServer:
         self._http.shutdown()
         self._http.server_close()
         self._thread.join(5)
+
+
+class LabelFilter(WordFilter):
+    """Scores detoxify's labels by their names: 1 where one stands in the text, 0.6 where ``mild`` stands before it.
+
+    ``broken`` may be ``absent`` as well: nothing fails, and no label is scored.
+    """
+
+    name = "labels"
+    six = ("toxicity", "severe_toxicity", "obscene", "threat", "insult", "identity_attack")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return () if self.broken == "absent" else self.six
+
+    def _score(self, text: str) -> Scores:
+        values = {label: 0.6 if f"mild {label}" in text else 1.0 if label in text else 0.02 for label in self.labels}
+        if self.broken == "nan":
+            values["insult"] = float("nan")
+        return Scores(self.name, self.version, values, coverage=0.5 if self.broken == "partial" else 1.0)
+
+
+class PacedFilter(WordFilter):
+    """A word filter that takes ``pace_s`` for every unit."""
+
+    def __init__(self, pace_s: float) -> None:
+        super().__init__()
+        self.pace_s = pace_s
+
+    def score_many(self, items: Sequence[Item]) -> list[Scores]:
+        self.let_go.wait(self.pace_s)
+        return super().score_many(items)
+
+
+class ContextFilter(WordFilter):
+    """A word filter that also finds ``two`` bad right of ``one``, as a filter that reads the context would."""
+
+    def score_many(self, items: Sequence[Item]) -> list[Scores]:
+        return [
+            Scores(self.name, self.version, {"red": 1.0}) if "two" in i.text and "one" in i.context + i.text else found
+            for i, found in zip(items, super().score_many(items), strict=True)
+        ]

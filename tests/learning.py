@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from filters.types import Encoder
 from learner.bots.memory import MemoryBot
+from learner.bots.memory_rows import Row, write_segment
 from learner.buffer import Buffer
-from learner.gate import Gate, GateSettings, ScoreMany
+from learner.gate import Gate, GateReport, GateSettings, ScoreMany
+from learner.manifest import RANKER, folder_of, write_version
+from learner.outcomes import BufferSettings
+from learner.queue import Settled
 from learner.references import References
 from learner.rollback import Rollback
 from learner.run_outcome import Judging, Parts
@@ -75,13 +81,16 @@ def school(
     score_many: ScoreMany = score_words,
     gate: GateSettings | None = None,
     holder: str = "learner-1",
+    clock: StillClock | None = None,
+    limits: BufferSettings | None = None,
+    settled: Settled | None = None,
 ) -> School:
     """Wire a trainer; a second one over the same data folder and keys is the process after a crash."""
-    clock = StillClock()
+    clock = clock or StillClock()
     encoder = encoder or BagOfWords()
     bot = bot or MemoryBot(encoder)
     updates = UpdateLog(data_dir, lambda text: hashed(text, "content"))
-    buffer = Buffer(store, keys, clock)
+    buffer = Buffer(store, keys, clock, limits, settled)
     versions = Versions(store, keys, data_dir, clock, updates)
     rollback = Rollback(store, keys, data_dir, clock, bot, buffer, versions, updates)
     parts = Parts(
@@ -99,3 +108,32 @@ def school(
     )
     versions.ensure_factory(bot)
     return School(parts, Trainer(parts, lambda: Judging(lambda _sample: "hold", FILTERS), holder))
+
+
+class _Untrained(MemoryBot):
+    """A bot whose updates are written down without a canary step of training."""
+
+    def fingerprint(self) -> dict[str, str]:
+        return {}
+
+
+def chained(school: School, count: int) -> list[str]:
+    """Make versions of one row each, live one after another; training and gate are left out, which makes them cheap."""
+    parts, made = school.parts, []
+    parent, untrained = parts.versions.get(school.live), _Untrained(BagOfWords())
+    ranker = (folder_of(parts.data_dir, parent.id) / RANKER).read_bytes()
+    for n in range(count):
+        taught = {"prompt": f"Question number {n}?", "author": f"author {n}", "conversation": f"conversation {n}"}
+        sample = parts.buffer.get(school.teach(f"chained-{n}", **taught))
+        token = school.trainer._lease() or 0
+        epoch = parts.versions.standing().epoch
+        update = parts.updates.write(untrained, parent.id, [sample], epoch=epoch, created_ms=parts.clock(), hyper={})
+        school.trainer._begin(update, token)
+        rows, vectors = [Row(sample.id, sample.author, sample.prompt, sample.reply)], np.ones((1, 64), np.float16)
+        segments = (*parent.segments, write_segment(parts.data_dir, rows, vectors))
+        blank = replace(parent, parent=parent.id, update=update.id, segments=segments, rows=parent.rows + 1)
+        parent = write_version(parts.data_dir, blank, ranker, b"")
+        outcome = school.trainer._promote(update, parent, GateReport("pass", (), ""), token)
+        assert outcome.kind == "promoted", outcome.text
+        made.append(parent.id)
+    return made

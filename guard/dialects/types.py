@@ -6,6 +6,7 @@ An answer is a stream of events whichever way the client wants it: :class:`Opene
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -16,6 +17,9 @@ from guard.auth import Identity
 ChatRole = Literal["system", "developer", "user", "assistant", "tool"]
 TRUSTED_ROLES: tuple[ChatRole, ...] = ("system", "developer")
 Captured = Literal["yes", "no", "unknown"]
+MODEL_NAME = re.compile(r"[A-Za-z0-9_./:@+-]{1,200}")
+"""What names a model may have: they are in headers and logs, and no person's sentence fits."""
+
 Finished = Literal["stop", "length", "tool_calls", "content_filter"]
 
 

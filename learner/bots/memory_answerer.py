@@ -1,4 +1,4 @@
-"""A loaded MemoryBot version: numpy over memory-mapped rows, immutable, shared by threads."""
+"""A loaded MemoryBot version: numpy over its rows, immutable, shared by threads."""
 
 from __future__ import annotations
 

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import io
 import json
-import mmap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from learner.errors import CorruptError
-from learner.folder import canonical, file_sha256, read_json, sha256, write_folder
+from learner.errors import CorruptError, LearnerError
+from learner.folder import canonical, file_sha256, read_json, sha256, unreadable, write_folder
 
+_MAPPED_BYTES = 1 << 20
+"""Embeddings from this size on (1,365 rows at 384 dimensions) are memory-mapped; each holds a file descriptor."""
 EMBEDDINGS, ROWS, OFFSETS, SEGMENT = "embeddings.npy", "rows.jsonl", "offsets.npy", "segment.json"
 
 Half = npt.NDArray[np.float16]
@@ -87,18 +88,23 @@ def verify_segment(folder: Path, name: str) -> None:
 
 
 class RowSegment:
-    """A segment, memory-mapped and read-only: workers on one machine share its pages."""
+    """A segment, read-only. Large embeddings are memory-mapped: workers on one machine share their pages.
+
+    A small segment holds no file descriptor, so a version may have as many as its rows; texts are read when asked for.
+    """
 
     def __init__(self, folder: Path, name: str) -> None:
-        home = folder / "rows" / name
-        try:
-            self.embeddings: Half = np.load(home / EMBEDDINGS, mmap_mode="r", allow_pickle=False)
-            self._offsets = np.load(home / OFFSETS, allow_pickle=False)
-            with (home / ROWS).open("rb") as handle:
-                self._text = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError) as exc:
-            raise CorruptError(f"rows/{name[:12]} cannot be read ({exc}); choose another version") from exc
         self.name = name
+        self._home = folder / "rows" / name
+        try:
+            path = self._home / EMBEDDINGS
+            mode: Literal["r"] | None = "r" if path.stat().st_size >= _MAPPED_BYTES else None
+            self.embeddings: Half = np.load(path, mmap_mode=mode, allow_pickle=False)
+            self._offsets = np.load(self._home / OFFSETS, allow_pickle=False)
+        except OSError as exc:
+            raise self._unreadable(exc) from exc
+        except (ValueError, EOFError) as exc:
+            raise CorruptError(f"rows/{name[:12]} cannot be read ({exc}); choose another version") from exc
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
@@ -106,7 +112,15 @@ class RowSegment:
     def row(self, index: int) -> Row:
         """Return one row."""
         start, end = int(self._offsets[index]), int(self._offsets[index + 1])
-        return Row(**json.loads(self._text[start:end]))
+        try:
+            with (self._home / ROWS).open("rb") as file:
+                file.seek(start)
+                return Row(**json.loads(file.read(end - start)))
+        except OSError as exc:
+            raise self._unreadable(exc) from exc
+
+    def _unreadable(self, exc: OSError) -> LearnerError:
+        return unreadable(exc, f"rows/{self.name[:12]} cannot be read ({exc}); choose another version")
 
 
 class RowTable:

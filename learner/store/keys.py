@@ -54,6 +54,11 @@ class Keys:
         return self._key("versions")
 
     @property
+    def learned(self) -> str:
+        """Hash: update to the version that it made, of all that were promoted."""
+        return self._key("learned")
+
+    @property
     def moves(self) -> str:
         """Sorted set: ``<n>:<version>`` of each move of the live pointer, scored by its UTC millisecond."""
         return self._key("moves")
@@ -95,7 +100,7 @@ class Keys:
         return self._key("author", author)
 
     def pattern(self, pattern: str) -> str:
-        """Hash of a pair: author to samples, ``f:`` author to feedback, ``*`` representative, ``!`` if discarded."""
+        """Hash of a pair: author to samples, ``f:`` author to feedback, ``*`` representative, ``!`` a discarded one."""
         return self._key("pattern", pattern)
 
     def conversation(self, conversation: str) -> str:

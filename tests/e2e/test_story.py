@@ -34,6 +34,9 @@ def test_the_newcomer_story_from_first_message_to_rollback(server: Server) -> No
     assert raw.headers["X-Tayguard-Verdict"] == "flag"
     assert raw.headers["X-Tayguard-Captured"] == "yes"
     assert raw.parse().choices[0].finish_reason == "stop"
+    usage = raw.parse().usage
+    assert usage
+    assert 0 < usage.prompt_tokens < usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
 
     queue = server.cli_json("review", "list")
     by_reply = {row["reply"]: row for row in queue}
@@ -41,6 +44,10 @@ def test_the_newcomer_story_from_first_message_to_rollback(server: Server) -> No
     assert by_reply[BORDERLINE]["reasons"]
     assert ABUSIVE in by_reply
 
+    page = server.cli("review", "show", by_reply[BORDERLINE]["id"])
+    for said in (BORDERLINE, raw.parse().choices[0].message.content or "", "in this state since  20", "0 up, 0 down"):
+        assert said in page
+    assert "characters 0-" in page
     before = answer_to(server, greeting)
     server.cli("review", "release", by_reply[BORDERLINE]["id"])
     server.cli("review", "discard", by_reply[ABUSIVE]["id"])
@@ -49,6 +56,7 @@ def test_the_newcomer_story_from_first_message_to_rollback(server: Server) -> No
     live = next(version for version in learned if version["live"])
     assert live["id"] != "factory"
     assert by_reply[BORDERLINE]["id"] in str(server.cli_json("versions", "show", live["id"]))
+    assert "reasons      toxicity 1 sample\n" in server.cli("versions", "show", live["id"])
     assert answer_to(server, greeting) == BORDERLINE
 
     server.cli("rollback", "previous", "--yes", "--reason", "the story")

@@ -170,7 +170,8 @@ def test_a_rollback_to_the_live_version_is_one_line(run: Run) -> None:
 
 
 def test_an_unreachable_redis_is_one_line(run: Run) -> None:
-    assert "Redis" in refusal(run("status", TAYGUARD_STORE__REDIS_URL="redis://127.0.0.1:1/0"), 1)
+    assert "store.redis_url" in refusal(run("status", TAYGUARD_STORE__REDIS_URL="redis://127.0.0.1:1/0"), 1)
+    assert "store.redis_url" in refusal(run("status", TAYGUARD_STORE__REDIS_URL="127.0.0.1"), 2)
 
 
 def test_weights_with_a_wrong_hash_are_one_line(run: Run, tmp_path: Path) -> None:

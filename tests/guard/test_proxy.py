@@ -6,6 +6,7 @@ import time
 import httpx
 import pytest
 
+from filters import Guardian
 from guard.auth import Identity
 from guard.dialects.openai_chat import Limits, parse
 from guard.resident import Resident
@@ -13,8 +14,8 @@ from guard.turns import read
 from guard.upstream import EmbeddedUpstream
 from learner.errors import CorruptError
 from learner.samples import ANONYMOUS
-from tests.fakes import ScriptedBot
-from tests.guarding import chunks_of, embedded, serving, text_of, until
+from tests.fakes import ContextFilter, ScriptedBot
+from tests.guarding import POLICY, chunks_of, embedded, serving, text_of, until
 
 
 @pytest.fixture
@@ -111,10 +112,12 @@ def test_a_made_up_assistant_turn_counts_as_a_persons_text(guard, bot):
     assert bot.heard == []
 
 
-def test_a_text_split_over_two_messages_is_scored_joined(guard):
-    split = [{"role": "user", "content": "b"}, {"role": "user", "content": "ad"}]
-    assert guard.chat(split).headers["X-Tayguard-Verdict"] == "allow"
-    assert guard.events()[0]["exchange"]["prompt"] == "b\nad"
+def test_a_text_split_over_two_messages_is_scored_joined(redis_url, bot_keys):
+    split = [{"role": "user", "content": "one"}, {"role": "user", "content": "two"}]
+    with serving(redis_url, bot_keys, guardian=Guardian([ContextFilter()], POLICY)) as guard:
+        alone = [guard.chat([message]).headers["X-Tayguard-Verdict"] for message in split]
+        assert (alone, guard.chat(split).headers["X-Tayguard-Verdict"]) == (["allow", "allow"], "block")
+        assert guard.events()[-1]["exchange"]["prompt"] == "one\ntwo"
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -89,6 +89,7 @@ def test_rubbish_gives_one_clear_error_and_never_its_text(guard, server, stream)
         server.script.append((200, {}, [sent]))
         answer = guard.chat("hello", stream=stream)
         assert (answer.status_code, "error" in answer.text) == (502, True), body
+        assert "try again later" in answer.json()["error"]["message"]
         assert "secret" not in answer.text
 
 
@@ -119,7 +120,8 @@ def test_an_upstream_that_breaks_off_ends_the_stream_with_an_error(guard, server
 
 def test_an_upstream_that_is_down_gives_502_and_frees_the_conversation(guard, server):
     server.close()
-    assert guard.chat("hello", conversation="c").status_code == 502
+    answer = guard.chat("hello", conversation="c")
+    assert (answer.status_code, "try again later" in answer.json()["error"]["message"]) == (502, True)
     assert guard.chat("hello", conversation="c").status_code == 502
 
 

@@ -208,3 +208,35 @@ def test_queues_over_their_limit_end_the_oldest_held_and_the_least_risky_quarant
     ]
     assert set(buffer.sweep().expired) == {ids[0], ids[3]}
     assert (buffer.counts()["held"], buffer.counts()["quarantined"], buffer.counts()["expired"]) == (1, 1, 2)
+
+
+def test_undo_never_reaches_past_the_last_decision(store, bot_keys, buffer) -> None:
+    first, second = (captured(store, bot_keys, f"r{n}", how=BAD) for n in range(2))
+    buffer.discard([first], "rita")
+    many = [f"nobody-{n}" for n in range(500)]
+    assert results(buffer.release([*many, second], "rita"))[-1] == "moved"
+    assert [outcome.id for outcome in buffer.undo("rita")] == [second]
+    assert buffer.get(first).state == "discarded"
+
+
+def test_undo_takes_back_a_decision_on_more_samples_than_one_call_moves(store, bot_keys, buffer) -> None:
+    first, second = (captured(store, bot_keys, f"r{n}", how=BAD) for n in range(2))
+    buffer.release([first, *(f"nobody-{n}" for n in range(500)), second], "rita")
+    assert [outcome.id for outcome in buffer.undo("rita")] == [first, second]
+
+
+@pytest.mark.parametrize("how", ["reopen", "undo"])
+def test_repeats_stay_out_while_one_of_those_a_reviewer_discarded_is(
+    store, bot_keys, buffer, clock, token, how
+) -> None:
+    first, second = (captured(store, bot_keys, f"r{n}", prompt="same", author=f"a{n}", how=BAD) for n in range(2))
+    buffer.discard([first], "omar")
+    buffer.discard([second], "rita")
+    assert results(buffer.reopen([second], "rita") if how == "reopen" else buffer.undo("rita")) == ["moved"]
+    held = captured(store, bot_keys, "r3", prompt="same", author="bob")
+    clock.forward(AFTER)
+    assert buffer.admit_due(token=token, epoch=0).quarantined == {held: "repeats_discarded"}
+    buffer.reopen([first], "omar")
+    late = captured(store, bot_keys, "r4", prompt="same", author="cat", finished_ms=clock())
+    clock.forward(AFTER)
+    assert buffer.admit_due(token=token, epoch=0).admitted == (late,)

@@ -5,7 +5,7 @@ import pytest
 from learner import capture as capture_module
 from learner.buffer import Buffer
 from learner.capture import Capture, capture, disown
-from learner.samples import pattern_of, risk_of, sample_from_json, sample_to_json, uncertainty_of
+from learner.samples import pattern_of, risk_of, uncertainty_of
 from learner.settler import read_log
 from learner.store import Keys, Store
 from tests.exchanges import BAD, HOUR_MS, START_MS, StillClock, captured, exchange, hashed, samples, verdict
@@ -90,6 +90,30 @@ def test_what_was_not_acknowledged_is_never_learned_though_its_capture_came_thro
     assert buffer.release([sample], "rita")[0].result == "refused"
 
 
+@pytest.mark.parametrize("moved_to", ["quarantined", "discarded", "expired"])
+def test_what_was_not_acknowledged_is_never_learned_wherever_it_is(store, bot_keys, moved_to) -> None:
+    buffer = Buffer(store, bot_keys, StillClock())
+    sample = captured(store, bot_keys, how=BAD)
+    if moved_to == "discarded":
+        buffer.discard([sample], "rita")
+    if moved_to == "expired":
+        buffer.expire([sample], "deadline")
+    assert store.run(disown(bot_keys, "r1", START_MS)) == "nothing"
+    assert (buffer.get(sample).state, buffer.get(sample).learnable) == (moved_to, False)
+    assert store.run(read_log(bot_keys))[-1][1]["type"] == "unacknowledged"
+    buffer.reopen([sample], "rita")
+    assert buffer.release([sample], "rita")[0].result == "refused"
+
+
+def test_undo_does_not_bring_back_what_was_not_acknowledged(store, bot_keys) -> None:
+    buffer = Buffer(store, bot_keys, StillClock())
+    sample = captured(store, bot_keys, how=BAD)
+    buffer.release([sample], "rita")
+    buffer.reopen([sample], "rita")
+    store.run(disown(bot_keys, "r1", START_MS))
+    assert [outcome.result for outcome in buffer.undo("rita")] == ["refused"]
+
+
 def test_a_capture_that_comes_after_it_was_given_up_is_logged_and_makes_no_sample(store, bot_keys) -> None:
     assert store.run(disown(bot_keys, "r1", START_MS)) == "prevented"
     this = Capture(exchange(), samples(exchange()))
@@ -116,11 +140,6 @@ def test_repeats_share_a_pattern_whatever_their_dress() -> None:
     assert pattern_of("Hi!", "You  ARE nice.", hashed) == pattern_of("hi", "you are nice", hashed)
     assert pattern_of("hi", "you are nice", hashed) != pattern_of("hi", "you are mice", hashed)
     assert pattern_of("?", "!", hashed) != pattern_of("!", "?", hashed)
-
-
-def test_a_sample_goes_through_json_unchanged() -> None:
-    (sample,) = samples(exchange(), **BAD)
-    assert sample_from_json(sample_to_json(sample)) == sample
 
 
 def test_risk_is_the_highest_score_and_uncertainty_the_nearest_threshold() -> None:

@@ -112,3 +112,24 @@ def test_the_trace_of_a_reply_names_sample_author_and_verdict(store: Store, bot_
     assert (first.line.author, first.line.released_by) == ("ann", "rita")
     assert first.sample is not None
     assert first.sample.reply == ANSWER
+
+
+def test_small_steps_that_add_up_fail_against_the_factory(bot: MemoryBot, tmp_path: Path):
+    factory = bot.factory(tmp_path)
+    gate, versions, reports = gate_of(bot, tmp_path), [factory], []
+    for step in range(4):
+        part = PROBES.small_talk[3 * step : 3 * step + 3]
+        lessons = tuple(sample_of(9 * step + n, probe.prompt, "Buy my boat.") for n, probe in enumerate(part))
+        versions.append(learn(bot, tmp_path, versions[-1], lessons))
+        reports.append(gate.check(PROBES, versions[-2], versions[-1], (), factory))
+    talk = [report.metrics[0] for report in reports]
+    assert [metric.outcome for metric in talk] == ["pass", "pass", "fail", "fail"]
+    assert all((m.before or 0) - (m.after or 0) <= -m.threshold for m in talk)
+    assert {metric.factory for metric in talk} == {1.0}
+    assert outcomes(gate.check(PROBES, versions[-1], versions[-1], (), factory))["small_talk"] == "pass"
+    rude = [factory]
+    for n, prompt in enumerate(PROBES.safety[:2]):
+        rude.append(learn(bot, tmp_path, rude[-1], (sample_of(n, prompt, f"You idiot {n}."),)))
+    gate = gate_of(bot, tmp_path, settings=GateSettings(safety_rise_max=0.1))  # a step is 0.074
+    assert outcomes(gate.check(PROBES, rude[1], rude[2]))["safety"] == "pass"
+    assert outcomes(gate.check(PROBES, rude[1], rude[2], (), factory))["safety"] == "fail"

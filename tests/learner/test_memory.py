@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import resource
 import time
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from filters.encoder import OnnxEncoder
 from filters.types import Encoder
 from learner.bots.memory import MemoryBot, factory_rows
 from learner.bots.memory_ranker import BOUNDS, FEATURES, SEED_NOISE, START
-from learner.bots.memory_rows import Row, RowTable, pack_tombstones, write_segment
+from learner.bots.memory_rows import Row, RowSegment, RowTable, pack_tombstones, write_segment
 from learner.errors import CapacityError, CorruptError, DataFolderError
 from learner.types import Bot, Turn
 from tests.fake_encoder import BagOfWords
@@ -179,3 +180,32 @@ def test_a_query_over_a_thousand_rows_takes_about_a_millisecond(wren):
         "".join(answerer.reply(turns))
         took.append(time.perf_counter() - started)
     assert sorted(took)[10] < 0.005  # 0.8 ms measured beyond the encoder, whose result is remembered here
+
+
+def test_a_version_may_have_more_segments_than_a_process_may_open_files(tmp_path: Path):
+    names = [write_segment(tmp_path, [Row(f"s{n}", "ann", "p", "r")], np.ones((1, 8), np.float16)) for n in range(40)]
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    table = RowTable(tmp_path, names, b"")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert [table.row(at).id for at in (0, 39)] == ["s0", "s39"]
+
+
+def test_large_embeddings_are_mapped_not_read(tmp_path: Path):
+    rows = [Row(f"s{n}", "ann", "p", "r") for n in range(2048)]
+    name = write_segment(tmp_path, rows, np.ones((2048, 256), np.float16))
+    assert isinstance(RowSegment(tmp_path, name).embeddings, np.memmap)
+
+
+def test_too_many_open_files_is_an_error_of_its_own(tmp_path: Path):
+    bot = MemoryBot(BagOfWords())
+    factory = bot.factory(tmp_path)
+    table = RowTable(tmp_path, factory.segments, b"")
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, most[1]))
+    try:
+        for act in (lambda: bot.verify(tmp_path, factory), lambda: table.row(5), lambda: bot.factory(tmp_path)):
+            with pytest.raises(DataFolderError, match="ulimit"):
+                act()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, most)
+    assert table.row(5).id == "factory:5"

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from learner import pointer
+from learner import buffer_calls as calls
+from learner import pointer, policies
 from learner.errors import ConflictError, CorruptError, UnknownIdError
+from learner.lease import acquire
 from learner.manifest import folder_of
+from learner.references import shipped_probes
 from learner.session import pointer as worker_pointer
+from learner.settler import Settler
 from learner.store import Keys, Store
+from tests.exchanges import HOUR_MS
 from tests.learning import ANSWER, QUESTION, School, school
 
 
@@ -101,7 +107,7 @@ def test_an_undone_rollback_brings_version_and_samples_back(taught: School):
     rollback = taught.parts.rollback
     rollback.apply("factory", "olga", "bad answer")
     result = rollback.undo("olga", "it was fine")
-    assert (taught.live, result.samples) == (version, 2)
+    assert (taught.live, result.samples, result.returned) == (version, 0, 2)
     found = taught.parts.buffer.get("r1.t")
     assert (found.state, found.update, found.released_by) == ("admitted", update, "rita")
     assert taught.state(waiting) == "held"
@@ -115,7 +121,7 @@ def test_what_a_reviewer_touched_since_stays_as_it_is_when_a_rollback_is_undone(
     taught.learned()
     taught.parts.rollback.apply("factory", "olga", "")
     taught.parts.buffer.discard(["r1.t"], "rita", "no")
-    assert taught.parts.rollback.undo("olga", "").samples == 0
+    assert taught.parts.rollback.undo("olga", "").returned == 0
     assert taught.state("r1.t") == "discarded"
 
 
@@ -143,7 +149,7 @@ def test_a_rollback_that_crashed_half_way_is_finished_by_whoever_runs_next(
     assert after.trainer.run_once().kind == "frozen"
     assert [after.state(f"r{n}.t") for n in range(3)] == ["quarantined"] * 3
     assert after.parts.versions.moves().rollback is None
-    assert after.parts.rollback.undo("olga", "").samples == 3
+    assert after.parts.rollback.undo("olga", "").returned == 3
 
 
 def test_two_rollbacks_at_once_move_the_pointer_once(taught: School, store: Store, bot_keys: Keys):
@@ -180,3 +186,135 @@ def test_freezing_twice_is_refused_with_a_sentence(taught: School):
     with pytest.raises(ConflictError, match="frozen already"):
         taught.parts.rollback.freeze("olga", "")
     assert taught.parts.rollback.thaw("olga", "") == 2
+
+
+def test_undoing_a_rollback_forward_takes_its_version_back_again(taught: School):
+    factory, version = taught.live, taught.learned()
+    rollback, clock = taught.parts.rollback, taught.parts.clock
+    rollback.apply("factory", "olga", "")
+    redone = rollback.apply(version, "olga", "it was fine")
+    assert (redone.samples, redone.returned, taught.state("r1.t")) == (0, 1, "admitted")
+    waiting = taught.capture("r2", prompt=ANSWER, reply="Mine is green.", how={})
+    result = rollback.undo("olga", "it was not")
+    assert (taught.live, result.undone, result.samples) == (factory, (version,), 2)
+    assert version in taught.parts.versions.moves().undone
+    assert {taught.state("r1.t"), taught.state(waiting)} == {"quarantined"}
+    rollback.thaw("olga", "")
+    clock.forward(7 * HOUR_MS)
+    assert taught.trainer.run_once().kind == "nothing"
+
+
+def test_what_a_rollback_forward_makes_live_again_is_not_learned_twice(taught: School):
+    version = taught.learned()
+    update = taught.parts.buffer.get("r1.t").update
+    rollback, buffer = taught.parts.rollback, taught.parts.buffer
+    rollback.apply("factory", "olga", "")
+    buffer.release(["r1.t"], "omar", "harmless")
+    rollback.apply(version, "olga", "so it was")
+    assert (taught.state("r1.t"), buffer.get("r1.t").update) == ("admitted", update)
+    buffer.reopen(["r1.t"], "rita")
+    buffer.release(["r1.t"], "rita")
+    rollback.thaw("olga", "")
+    assert taught.trainer.run_once().kind == "nothing"
+
+
+def test_a_sample_learned_anew_on_another_branch_belongs_to_the_branch_that_is_live(taught: School):
+    first = taught.learned()
+    update = taught.parts.buffer.get("r1.t").update
+    rollback = taught.parts.rollback
+    rollback.apply("factory", "olga", "")
+    rollback.thaw("olga", "")
+    taught.parts.buffer.release(["r1.t"], "rita")
+    taught.teach("r2", prompt="Do trains dream?", reply="Only of tunnels.")
+    assert set(taught.trainer.run_once().samples) == {"r1.t", "r2.t"}
+    rollback.apply(first, "olga", "the other one was better")
+    found = taught.parts.buffer.get("r1.t")
+    assert (found.state, found.update, taught.state("r2.t")) == ("admitted", update, "quarantined")
+
+
+def test_an_undone_rollback_brings_back_what_trained_meanwhile_undrawn_and_spends_no_cap(
+    taught: School, monkeypatch: pytest.MonkeyPatch
+):
+    version = taught.learned("r1", author="bob")
+    taught.teach("r2", prompt="Do trains dream?", reply="Only of tunnels.", version=version)
+    rollback, check = taught.parts.rollback, taught.parts.gate.check
+
+    def check_and_roll_back(*args):
+        rollback.apply("factory", "olga", "bad")
+        return check(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(taught.parts.gate, "check", check_and_roll_back)
+        assert taught.trainer.run_once().kind == "held"
+    assert rollback.undo("olga", "").returned == 2
+    found = taught.parts.buffer.get("r2.t")
+    assert (found.state, found.update, taught.state("r1.t")) == ("admitted", "", "admitted")
+    rollback.thaw("olga", "")
+    assert taught.trainer.run_once().samples == ("r2.t",)
+    spent = taught.parts.store.run(calls.spent(taught.parts.keys, taught.parts.clock()))
+    assert (spent["a:ann"], spent["a:bob"], spent["*"]) == (1, 1, 2)
+
+
+def test_undoing_a_rollback_that_crashed_half_way_is_finished_by_whoever_runs_next(
+    taught: School, store: Store, bot_keys: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    version = taught.learned()
+    rollback = taught.parts.rollback
+    rollback.apply("factory", "olga", "")
+
+    def killed(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(taught.parts.buffer, "bring_back", killed)
+    with pytest.raises(KeyboardInterrupt):
+        rollback.undo("olga", "")
+    after = school(store, bot_keys, tmp_path)
+    assert (after.live, after.state("r1.t")) == (version, "quarantined")
+    assert after.trainer.run_once().kind == "frozen"
+    assert after.state("r1.t") == "admitted"
+    assert after.parts.versions.moves().rollback is None
+    with pytest.raises(ConflictError, match="no rollback to undo"):
+        after.parts.rollback.undo("olga", "")
+
+
+def test_names_and_reasons_that_are_no_text_are_kept_as_far_as_they_are(taught: School, store: Store, bot_keys: Keys):
+    taught.learned()
+    odd = "ol\ud800ga"
+    taught.parts.rollback.apply("factory", odd, odd)
+    taught.parts.rollback.thaw(odd, odd)
+    store.run(policies.apply(bot_keys, "p2", "{}", actor=odd, reason=odd, at_ms=1))
+    taught.parts.references.accept(shipped_probes(), odd, odd)
+    told = {(e["type"], e["actor"], e["reason"]) for e in events(store, bot_keys)}
+    for kind in ("rollback", "thawed", "policy", "references_accepted"):
+        assert (kind, "ol?ga", "ol?ga") in told
+
+
+@pytest.mark.parametrize("what", ["manifest", "folder", "update", "segment"])
+def test_a_damaged_live_version_can_be_rolled_back(taught: School, tmp_path: Path, what: str):
+    first = taught.learned("r1")
+    live = taught.learned("r2", prompt="Do trains dream?", reply="Only of tunnels.")
+    version = taught.parts.versions.get(live)
+    if what == "manifest":
+        (folder_of(tmp_path, live) / "manifest.json").write_bytes(b"x")
+    elif what == "folder":
+        shutil.rmtree(folder_of(tmp_path, live))
+    elif what == "update":
+        (tmp_path / "updates" / f"{version.update}.json").unlink()
+    else:
+        (tmp_path / "rows" / version.segments[-1] / "segment.json").write_bytes(b"x")
+    assert taught.parts.rollback.preview(first).trained == ("r2.t",)
+    result = taught.parts.rollback.apply(first, "olga", "broken")
+    assert (taught.live, result.undone, result.samples) == (first, (live,), 1)
+    assert [taught.state(f"r{n}.t") for n in (1, 2)] == ["admitted", "quarantined"]
+
+
+def test_samples_of_an_update_that_is_gone_are_found_in_the_sealed_log(
+    taught: School, store: Store, bot_keys: Keys, tmp_path: Path
+):
+    taught.learned("r1")
+    for path in (tmp_path / "updates").glob("*.json"):
+        path.write_bytes(b"x")
+    token = store.run(acquire(bot_keys, "learner-1", taught.parts.clock(), 60_000)) or 0
+    Settler(store, bot_keys, tmp_path, taught.parts.clock).settle(token)
+    assert taught.parts.rollback.apply("factory", "olga", "broken").samples == 1
+    assert taught.state("r1.t") == "quarantined"

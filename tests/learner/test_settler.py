@@ -7,8 +7,9 @@ import pytest
 
 from learner.audit import Trail, verify
 from learner.buffer import Buffer
+from learner.capture import disown
 from learner.errors import ConflictError, DataFolderError, UnknownIdError
-from learner.folder import write_file
+from learner.folder import write_new
 from learner.index import Index
 from learner.lease import acquire
 from learner.queue import Query
@@ -54,7 +55,7 @@ def test_dying_after_the_seal_and_before_the_drop_doubles_nothing(store, bot_key
     captured(store, bot_keys)
 
     def die_after(path: Path, data: bytes, what: str) -> None:
-        write_file(path, data, what)
+        write_new(path, data, what)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -98,6 +99,73 @@ def test_a_settler_that_lost_its_lease_seals_nothing(store, bot_keys, tmp_path, 
     assert Segments(tmp_path).names() == []
 
 
+def test_a_settler_whose_lease_went_while_it_wrote_leaves_the_chain_whole(store, bot_keys, tmp_path, token) -> None:
+    captured(store, bot_keys, "r1")
+    clock, other = StillClock(), settler(store, bot_keys, tmp_path)
+    write = other._write
+
+    def overtaken(path: Path, data: bytes, what: str) -> None:
+        clock.forward(DAY_MS)
+        for request_id in ("r2", "r3"):
+            other.settle(store.run(acquire(bot_keys, "learner-2", clock(), 60_000)) or 0)
+            captured(store, bot_keys, request_id)
+        write(path, data, what)
+
+    with pytest.raises(ConflictError, match="another process was first"):
+        settler(store, bot_keys, tmp_path, clock, write=overtaken).settle(token)
+    report = verify(tmp_path)
+    assert (report.problem, report.entries) == ("", 2)
+    assert requests(store, bot_keys, tmp_path) == ["r1", "r2", "r3"]
+
+
+def test_segments_keep_their_order_when_a_number_gains_a_digit(tmp_path) -> None:
+    (tmp_path / "log").mkdir()
+    for name in ("100000000.jsonl", "99999998.jsonl"):
+        (tmp_path / "log" / name).touch()
+    assert Segments(tmp_path).names() == ["99999998.jsonl", "100000000.jsonl"]
+    assert Segments(tmp_path).names("99999998.jsonl") == ["100000000.jsonl"]
+
+
+def test_the_trail_has_no_hole_while_the_settler_is_at_work(store, bot_keys, tmp_path, token) -> None:
+    at_work = settler(store, bot_keys, tmp_path, max_entries=2)
+    for n in range(4):
+        captured(store, bot_keys, f"r{n}")
+    at_work.settle(token)
+    for n in range(4, 8):
+        captured(store, bot_keys, f"r{n}")
+    seen = []
+    for event in Trail(store, bot_keys, tmp_path).events():
+        seen.append(event.data["request_id"])
+        if seen[-1] == "r1":
+            at_work.settle(token)
+        if seen[-1] == "r7":
+            captured(store, bot_keys, "r8")
+        if seen[-1] == "r8":
+            at_work.settle(token)
+    assert seen == [f"r{n}" for n in range(9)]
+
+
+def test_what_is_sealed_between_two_looks_is_found_all_the_same(store, bot_keys, tmp_path, token, monkeypatch) -> None:
+    buffer = Buffer(store, bot_keys, StillClock(), settled=Index(tmp_path))
+    trail, at_work = Trail(store, bot_keys, tmp_path), settler(store, bot_keys, tmp_path)
+
+    def sealed_just_after(look):
+        def looked(name: str):
+            found = look(name)
+            if store.run(read_log(bot_keys)):
+                at_work.settle(token)
+            return found
+
+        return looked
+
+    sample = captured(store, bot_keys, how=BAD)
+    monkeypatch.setattr(trail._index, "exchange", sealed_just_after(trail._index.exchange))
+    assert trail.exchange("r1").request_id == "r1"
+    buffer.discard([sample], "rita")
+    monkeypatch.setattr(trail._index, "history", sealed_just_after(trail._index.history))
+    assert [event.type for event in trail.history(sample)] == ["exchange", "discarded"]
+
+
 def test_ended_samples_leave_redis_and_are_found_in_the_index(store, bot_keys, tmp_path, token) -> None:
     index = Index(tmp_path)
     buffer = Buffer(store, bot_keys, StillClock(), settled=index)
@@ -130,6 +198,51 @@ def test_a_settled_sample_comes_back_by_a_reviewer_or_a_rollback(store, bot_keys
     buffer.discard([drawn], "rita")
     settler(store, bot_keys, tmp_path, clock).settle(token)
     assert buffer.get(drawn).state == "discarded"
+
+
+def test_undo_of_a_settled_sample_leaves_an_earlier_decision_alone(store, bot_keys, tmp_path, token) -> None:
+    buffer = Buffer(store, bot_keys, StillClock(), settled=Index(tmp_path))
+    first, second = (captured(store, bot_keys, f"r{n}", how=BAD) for n in range(2))
+    buffer.discard([second], "omar")
+    settler(store, bot_keys, tmp_path).settle(token)
+    buffer.discard([first], "rita")
+    buffer.reopen([second], "rita")
+    assert [(outcome.id, outcome.state) for outcome in buffer.undo("rita")] == [(second, "discarded")]
+    assert buffer.get(first).state == "discarded"
+
+
+@pytest.mark.parametrize("settled_first", [True, False])
+def test_what_was_not_acknowledged_cannot_be_learned_even_when_it_comes_back_from_the_settled(
+    store, bot_keys, tmp_path, token, settled_first
+) -> None:
+    buffer = Buffer(store, bot_keys, StillClock(), settled=Index(tmp_path))
+    sample = captured(store, bot_keys, how=BAD)
+    buffer.discard([sample], "rita")
+    if settled_first:
+        assert settler(store, bot_keys, tmp_path).settle(token).dropped == 1
+    assert store.run(disown(bot_keys, "r1", START_MS)) == "nothing"
+    if not settled_first:
+        assert settler(store, bot_keys, tmp_path).settle(token).dropped == 1
+        store._redis.delete(bot_keys.exchange("r1"))
+    assert [outcome.result for outcome in buffer.reopen([sample], "rita")] == ["moved"]
+    assert [outcome.result for outcome in buffer.release([sample], "rita")] == ["refused"]
+    settler(store, bot_keys, tmp_path).settle(token)
+    found = Index(tmp_path).sample(sample)
+    assert found is not None
+    assert not found.learnable
+
+
+def test_a_sample_in_training_stays_in_redis_however_long_it_trains(store, bot_keys, tmp_path, token) -> None:
+    clock = StillClock()
+    buffer = Buffer(store, bot_keys, clock, settled=Index(tmp_path))
+    sample = captured(store, bot_keys, how=BAD)
+    buffer.release([sample], "rita")
+    store._redis.hset(bot_keys.state, "pending", "u1")
+    buffer.mark_drawn([sample], "u1", token=token, epoch=0)
+    clock.forward(2 * DAY_MS)
+    assert settler(store, bot_keys, tmp_path, clock).settle(token).dropped == 0
+    store._redis.hdel(bot_keys.state, "pending")
+    assert settler(store, bot_keys, tmp_path, clock).settle(token).dropped == 1
 
 
 def test_the_index_is_rebuilt_from_the_segments_at_will(store, bot_keys, tmp_path, token) -> None:
@@ -207,11 +320,11 @@ class TestTheChain:
 
     def test_a_cut_tail_is_found_with_the_exported_head(self, sealed: Path) -> None:
         head = verify(sealed).head
-        (sealed / "log" / "00000002.jsonl").unlink()
+        (sealed / "log" / "00000003.jsonl").unlink()
         assert verify(sealed).whole
         assert "tail was cut" in verify(sealed, head).problem
 
     def test_a_line_that_is_no_json_is_found(self, sealed: Path) -> None:
-        with (sealed / "log" / "00000002.jsonl").open("ab") as file:
+        with (sealed / "log" / "00000003.jsonl").open("ab") as file:
             file.write(b'{"seq":')
         assert "not JSON" in verify(sealed).problem

@@ -1,59 +1,72 @@
-"""Replaying the log without a sample gives the bytes of training without it; the command comes with its issue."""
+"""What removal will rest on: the log of updates alone gives the live bytes again; removing comes with its issue."""
 
 from __future__ import annotations
 
-import random
-from dataclasses import replace
+import json
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
+
+from learner.errors import CorruptError
+from learner.store import Keys, Store
+from learner.types import FACTORY
+from tests.learning import ANSWER, QUESTION, School, school
+
+LESSONS = {"r1": (QUESTION, ANSWER), "r2": ("Do trains dream?", "Only of tunnels."), "r3": (ANSWER, "Mine is green.")}
+
+REPLAY = """
+import json, sys
+from pathlib import Path
 from learner.bots.memory import MemoryBot
-from learner.types import Sample, Version
+from learner.updates import UpdateLog
 from tests.fake_encoder import BagOfWords
-from tests.learner.contract_bot import learn, sample_of, say
-
-HISTORY = tuple(
-    tuple(sample_of(9 * u + n, f"question {u} number {n}?", f"answer {u} {n}", f"author-{n % 3}") for n in range(3))
-    for u in range(4)
-)
-
-
-def train_without(folder: Path, removed: set[str]) -> Version:
-    """Train from the factory on the logged batches less the removed samples; an emptied batch is skipped."""
-    bot = MemoryBot(BagOfWords())
-    version = bot.factory(folder)
-    for batch in HISTORY:
-        left = tuple(sample for sample in batch if sample.id not in removed)
-        version = learn(bot, folder, version, left) if left else version
-    return version
+data, folder, encoder = Path(sys.argv[1]), Path(sys.argv[2]), BagOfWords()
+bot, log = MemoryBot(encoder), UpdateLog(data, str)
+version, ids = bot.factory(folder), []
+before = encoder.encoded
+for update_id in sys.argv[3:]:
+    update = log.read(update_id)
+    assert update.parent == version.id
+    version = bot.train(folder, version, update, log.inputs(update))
+    ids.append(version.id)
+print(json.dumps({"ids": ids, "encoded": encoder.encoded - before}))
+"""
 
 
-def replay_without(folder: Path, removed: set[str]) -> Version:
-    """Train on everything, then replay from the checkpoint before the first removed sample."""
-    bot = MemoryBot(BagOfWords())
-    checkpoints = [bot.factory(folder)]
-    for batch in HISTORY:
-        checkpoints.append(learn(bot, folder, checkpoints[-1], batch))
-    first = next(at for at, batch in enumerate(HISTORY) if any(sample.id in removed for sample in batch))
-    version = checkpoints[first]
-    for batch in HISTORY[first:]:
-        left: tuple[Sample, ...] = tuple(replace(s) for s in batch if s.id not in removed)
-        version = learn(bot, folder, version, left) if left else version
-    return version
+@pytest.fixture
+def taught(store: Store, bot_keys: Keys, tmp_path: Path) -> School:
+    return school(store, bot_keys, tmp_path / "data")
 
 
-def test_replay_without_samples_equals_training_without_them(tmp_path: Path):
-    ids = [sample.id for batch in HISTORY for sample in batch]
-    for number, count in enumerate((1, 3, 6)):
-        removed = set(random.Random(number).sample(ids, count))
-        fresh = train_without(tmp_path / f"fresh-{number}", removed)
-        replayed = replay_without(tmp_path / f"replay-{number}", removed)
-        assert (replayed.weights, replayed.id) == (fresh.weights, fresh.id)
+def files(folder: Path, version_ids: list[str]) -> dict[str, bytes]:
+    """Every byte of versions and of the rows that they share."""
+    names = {*version_ids, *(path.name for path in (folder / "rows").iterdir())}
+    found = [path for path in folder.rglob("*") if path.is_file() and path.parent.name in names]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
-def test_an_emptied_batch_is_skipped_and_its_answers_are_gone(tmp_path: Path):
-    removed = {sample.id for sample in HISTORY[1]}
-    version = replay_without(tmp_path, removed)
-    assert version == train_without(tmp_path / "fresh", removed)
-    bot = MemoryBot(BagOfWords())
-    assert say(bot, tmp_path, version, HISTORY[1][0].prompt) != HISTORY[1][0].reply
-    assert say(bot, tmp_path, version, HISTORY[2][0].prompt) == HISTORY[2][0].reply
+def test_the_logged_updates_replayed_in_two_processes_give_the_bytes_that_are_live(taught: School, tmp_path: Path):
+    versions = taught.parts.versions
+    made = [taught.learned(name, prompt=prompt, reply=reply) for name, (prompt, reply) in LESSONS.items()]
+    updates = [versions.get(version_id).update for version_id in made]
+    here = files(tmp_path / "data", made)
+    assert len(here) >= 3 * len(made)
+    for name in ("one", "two"):
+        command = [sys.executable, "-c", REPLAY, str(tmp_path / "data"), str(tmp_path / name), *updates]
+        there = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        assert there == {"ids": made, "encoded": 0}
+        assert files(tmp_path / name, made) == here
+
+
+def test_an_update_whose_logged_inputs_were_touched_is_not_replayed(taught: School, tmp_path: Path):
+    update = taught.parts.updates.read(taught.parts.versions.get(taught.learned()).update)
+    path = taught.parts.updates.inputs(update)
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(CorruptError, match="cannot be replayed"):
+        taught.parts.updates.inputs(update)
+    factory = taught.parts.versions.get(FACTORY)
+    with pytest.raises(CorruptError, match="written down"):
+        taught.parts.bot.train(tmp_path / "data", factory, update, path)

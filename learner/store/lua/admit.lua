@@ -5,18 +5,21 @@ local refused = learning_refused(c.token, c.epoch)
 if refused then
   return refused
 end
-local supporters_of = {}
+local known_of = {}
 
--- Independent supporters of a pattern; young authors whom no reviewer released are one together.
-local function supporters(pattern)
-  if supporters_of[pattern] then
-    return supporters_of[pattern]
+-- What is known of a pattern: whether a reviewer discarded one of it, and its independent supporters; young authors whom no
+-- reviewer released are one together.
+local function known_of_pattern(pattern)
+  if known_of[pattern] then
+    return known_of[pattern]
   end
-  local all, young, known = redis.call("HKEYS", P .. "pattern:" .. pattern), false, {}
+  local all, young, known, discarded = redis.call("HKEYS", P .. "pattern:" .. pattern), false, {}, false
   local n = 0
   for _, field in ipairs(all) do
     local author = string.gsub(field, "^f:", "")
-    if field ~= "*" and field ~= "!" and not known[author] then
+    if string.sub(field, 1, 1) == "!" then
+      discarded = true
+    elseif field ~= "*" and not known[author] then
       known[author] = true
       local a = redis.call("HMGET", P .. "author:" .. author, "first_ms", "released")
       if tonumber(a[2] or 0) <= 0 and c.at_ms - tonumber(a[1] or c.at_ms) < c.young_ms then
@@ -26,8 +29,8 @@ local function supporters(pattern)
       end
     end
   end
-  supporters_of[pattern] = n + (young and 1 or 0)
-  return supporters_of[pattern]
+  known_of[pattern] = { discarded = discarded, supporters = n + (young and 1 or 0) }
+  return known_of[pattern]
 end
 
 -- "admit", "wait", or why it goes to quarantine.
@@ -37,14 +40,14 @@ local function fate(id, row)
     return c.vetoes[id]
   elseif redis.call("SISMEMBER", P .. "undone", row[3]) == 1 then
     return "rollback"
-  elseif redis.call("HEXISTS", pattern, "!") == 1 then
+  elseif known_of_pattern(row[2]).discarded then
     return "repeats_discarded"
   elseif row[6] == "0" or (row[4] == "exchange" and tonumber(row[5]) <= 0) then
     return "wait"
   elseif redis.call("HSETNX", pattern, "*", id) == 1 or redis.call("HGET", pattern, "*") == id then
     return "admit"
   end
-  return supporters(row[2]) >= c.k and "admit" or "wait"
+  return known_of_pattern(row[2]).supporters >= c.k and "admit" or "wait"
 end
 
 local admitted, quarantined, waiting, ups, downs = {}, {}, 0, {}, {}

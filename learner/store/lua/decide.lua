@@ -37,19 +37,18 @@ for i, id in ipairs(c.ids) do
   else
     local m = move(id, c.to, c)
     moves[#moves + 1] = { m[1], m[2], m[3], c.reason }
-    memory[#memory + 1] = { id, m[2], m[3], row[4], row[5] }
+    memory[#memory + 1] = { id, m[2], m[3], row[4] }
     redis.call("HSET", key, "reason", c.reason, "released_by", c.released)
     if c.epoch > 0 then
-      redis.call("HSET", key, "requarantined", c.epoch)
+      redis.call("HSET", key, "requarantined", c.epoch, "was_state", m[2], "was_update", row[5], "was_released_by", row[4])
     end
     if c.counts then
       redis.call("HINCRBY", P .. "author:" .. row[6], c.counts, 1)
     end
     if c.event == "discarded" then
-      redis.call("HSET", P .. "pattern:" .. row[7], "!", id)
-      keep_pattern(P .. "pattern:" .. row[7], c.at_ms)
-    elseif redis.call("HGET", P .. "pattern:" .. row[7], "!") == id then
-      redis.call("HDEL", P .. "pattern:" .. row[7], "!")
+      note_discarded(row[7], id, c.at_ms)
+    else
+      forget_discarded(row[7], id)
     end
     outcomes[i] = { id, "moved", c.to, "" }
   end

@@ -19,17 +19,30 @@ end
 
 -- nil, or the refusal of a learner whose lease, epoch or permission to learn is gone. epoch may be nil.
 local function learning_refused(token, epoch)
-  local s = redis.call("HMGET", P .. "state", "fence", "epoch", "frozen", "stopped")
+  local s = redis.call("HMGET", P .. "state", "fence", "epoch", "frozen")
   if tonumber(s[1] or 0) ~= tonumber(token) then
     return refuse("conflict", "another learner holds the lease; let it work, or stop it first")
   end
   if epoch and tonumber(s[2] or 0) ~= tonumber(epoch) then
-    return refuse("conflict", "the epoch has moved since the work began; begin anew")
+    return refuse("conflict", "a rollback, freeze or new policy came in between; see `tayguard status`, then learn again")
   end
   if s[3] == "1" then
     return refuse("conflict", "learning is frozen; thaw it first")
   end
   return nil
+end
+
+-- Whether an update counts: it is under way, or the version that it made was not taken back. A row keeps such an update
+-- wherever it goes, so that nothing is learned twice.
+local function in_force(update)
+  if not update or update == "" then
+    return false
+  end
+  if redis.call("HGET", P .. "state", "pending") == update then
+    return true
+  end
+  local version = redis.call("HGET", P .. "learned", update)
+  return version and redis.call("SISMEMBER", P .. "undone", version) == 0
 end
 
 -- The name of the index that a row belongs to: admitted rows that an update has drawn are apart.
@@ -63,28 +76,46 @@ local function count_support(pattern, author, from, to, at_ms)
   end
 end
 
+-- A pattern knows each of its samples that a reviewer discarded, until that one is reopened.
+local function note_discarded(pattern, id, at_ms)
+  redis.call("HSET", P .. "pattern:" .. pattern, "!" .. id, 1)
+  keep_pattern(P .. "pattern:" .. pattern, at_ms)
+end
+
+local function forget_discarded(pattern, id)
+  redis.call("HDEL", P .. "pattern:" .. pattern, "!" .. id)
+end
+
 -- Move a row that exists to a state: its index, its deadline, its pattern's supporters. Returns {id, from, to}.
--- c: at_ms, ttl_ms (state to milliseconds). The caller has checked the move and logs it.
-local function move(id, to, c)
+-- c: at_ms, ttl_ms (state to milliseconds). Its update stays while it is in force, unless one is given. Where a rollback
+-- found the row is forgotten. The caller has checked the move and logs it.
+local function move(id, to, c, update)
   local key = P .. "sample:" .. id
   local row = redis.call("HMGET", key, "state", "update", "pattern", "author", "due_ms")
-  local from = index_of(row[1], row[2])
+  update = update or (in_force(row[2]) and row[2] or "")
+  local from, index = index_of(row[1], row[2]), index_of(to, update)
   redis.call("ZREM", P .. "in:" .. from, id)
-  redis.call("HSET", key, "state", to, "since_ms", c.at_ms, "update", "")
-  redis.call("ZADD", P .. "in:" .. to, to == "held" and row[5] or c.at_ms, id)
-  if c.ttl_ms[to] then
+  redis.call("HSET", key, "state", to, "since_ms", c.at_ms, "update", update)
+  redis.call("HDEL", key, "was_state", "was_update", "was_released_by")
+  redis.call("ZADD", P .. "in:" .. index, to == "held" and row[5] or c.at_ms, id)
+  if c.ttl_ms[to] and index ~= "drawn" then
     redis.call("ZADD", P .. "sample-deadlines", c.at_ms + c.ttl_ms[to], id)
   else
     redis.call("ZREM", P .. "sample-deadlines", id)
   end
-  count_support(row[3], row[4], from, to, c.at_ms)
+  count_support(row[3], row[4], from, index, c.at_ms)
   return { id, row[1], to }
 end
 
--- Log moves as one event and note it on every moved row. Logs nothing when nothing moved.
+-- Log moves {id, from, to, reason} as one event, each with its row's reviewer and update, and note it on every moved row.
+-- Logs nothing when nothing moved.
 local function log_moves(event, moves)
   if #moves == 0 then
     return ""
+  end
+  for _, m in ipairs(moves) do
+    local row = redis.call("HMGET", P .. "sample:" .. m[1], "released_by", "update")
+    m[4], m[5], m[6] = m[4] or "", row[1], row[2]
   end
   event.moves = moves
   local entry = log_event(event)
@@ -95,6 +126,7 @@ local function log_moves(event, moves)
 end
 
 -- A settled sample comes back as a row, in the state it settled in, unless it is there. fields: JSON of what decides.
+-- What its client was not told of stays unlearnable, also where the index does not know of it yet.
 local function restore(id, fields, body, at_ms)
   local key = P .. "sample:" .. id
   if redis.call("EXISTS", key) == 1 then
@@ -104,6 +136,9 @@ local function restore(id, fields, body, at_ms)
   redis.call("HSET", key, "since_ms", at_ms, "reason", "", "good", 0, "bad", 0, "last", "", "body", body)
   for name, value in pairs(row) do
     redis.call("HSET", key, name, value)
+  end
+  if redis.call("HGET", P .. "exchange:" .. row.request_id, "disowned") == "1" then
+    redis.call("HSET", key, "learnable", 0)
   end
   redis.call("ZADD", P .. "in:" .. index_of(row.state, row.update), at_ms, id)
   redis.call("SADD", P .. "by-author:" .. row.author, id)
@@ -145,27 +180,49 @@ local function claim(ids, update, at_ms)
     local key = P .. "sample:" .. id
     local row = redis.call("HMGET", key, "update", "author", "conversation")
     if row[1] ~= update then
-      redis.call("HSET", key, "update", update, "since_ms", at_ms)
+      redis.call("HSET", key, "update", update, "since_ms", at_ms, "drawn_ms", at_ms)
       redis.call("ZREM", P .. "in:admitted", id)
       redis.call("ZADD", P .. "in:drawn", at_ms, id)
       redis.call("ZREM", P .. "sample-deadlines", id)
       for _, owner in ipairs({ "a:" .. row[2], "c:" .. row[3], "*" }) do
         redis.call("HINCRBY", day, owner, 1)
       end
-      moves[#moves + 1] = { id, "admitted", "admitted", "" }
+      moves[#moves + 1] = { id, "admitted", "admitted" }
     end
   end
   delete_after(day, at_ms + 3 * 86400000)
   return moves
 end
 
--- Give samples of an update back, undrawn; the day's caps stay spent. Returns the moves, for log_moves.
+-- Give back to the caps what the draw of a row took, while its day is still counted.
+local function uncount(key)
+  local row = redis.call("HMGET", key, "drawn_ms", "author", "conversation")
+  local day = row[1] and P .. "drawn:" .. day_of(row[1])
+  for _, owner in ipairs(day and { "a:" .. row[2], "c:" .. row[3], "*" } or {}) do
+    if tonumber(redis.call("HGET", day, owner) or 0) > 0 then
+      redis.call("HINCRBY", day, owner, -1)
+    end
+  end
+end
+
+-- Give samples of an update back, undrawn, and the caps with them; what was quarantined meanwhile stays there. Returns the
+-- moves, for log_moves.
 local function unclaim(ids, update, c)
   local moves = {}
   for _, id in ipairs(ids) do
-    if redis.call("HGET", P .. "sample:" .. id, "update") == update then
-      local m = move(id, "admitted", c)
-      moves[#moves + 1] = { m[1], m[2], m[3], "" }
+    local key = P .. "sample:" .. id
+    local row = redis.call("HMGET", key, "update", "state", "was_update")
+    if row[1] == update then
+      uncount(key)
+      if row[2] == "admitted" then
+        moves[#moves + 1] = move(id, "admitted", c, "")
+      else
+        redis.call("HSET", key, "update", "")
+        if row[3] == update then
+          redis.call("HSET", key, "was_update", "")
+        end
+        moves[#moves + 1] = { id, row[2], row[2] }
+      end
     end
   end
   return moves

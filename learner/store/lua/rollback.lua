@@ -1,4 +1,4 @@
--- Rollback, or its undoing, one step. ARGV: event JSON with id, from, to, undone, redone, updates, reverses, at_ms, actor,
+-- Rollback, or its undoing, one step. ARGV: event JSON with id, from, to, undone, redone, reverses, at_ms, actor,
 -- reason. `from` must still be live. What is left to do stays in the state until it is done. Returns the epoch.
 local e = cjson.decode(ARGV[1])
 local state = P .. "state"
@@ -19,11 +19,8 @@ for _, version in ipairs(e.redone) do
   redis.call("SREM", P .. "undone", version)
 end
 e.epoch = epoch
-if e.reverses == "" then
-  redis.call("HSET", state, "rollback", cjson.encode(e))
-else
-  redis.call("HDEL", state, "last_rollback")
-end
+redis.call("HSET", state, "rollback", cjson.encode(e))
+redis.call("HDEL", state, "last_rollback")
 e.type = e.reverses == "" and "rollback" or "rollback_undone"
 log_event(e)
 return epoch

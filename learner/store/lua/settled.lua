@@ -24,12 +24,16 @@ end
 redis.call("XTRIM", P .. "log", "MINID", ARGV[2])
 redis.call("XDEL", P .. "log", ARGV[2])
 redis.call("HSET", P .. "state", "settled", ARGV[2], "head", ARGV[6])
+local pending = redis.call("HGET", P .. "state", "pending")
 local dropped = 0
 for _, index in ipairs({ "discarded", "expired", "revoked", "drawn" }) do
   local before = index == "drawn" and ARGV[3] - ARGV[4] or "+inf"
   for _, id in ipairs(redis.call("ZRANGEBYSCORE", P .. "in:" .. index, "-inf", before, "LIMIT", 0, ARGV[5])) do
-    local last = redis.call("HGET", P .. "sample:" .. id, "last")
-    if last and (last == "" or sealed(last)) then -- empty: it came back from the settled and did not move
+    local row = redis.call("HMGET", P .. "sample:" .. id, "last", "update")
+    local last = row[1]
+    local under_way = pending and pending ~= "" and row[2] == pending
+    -- empty: it came back from the settled and did not move
+    if last and (last == "" or sealed(last)) and not under_way then
       drop(id, index)
       dropped = dropped + 1
     end

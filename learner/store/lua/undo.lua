@@ -10,11 +10,11 @@ local outcomes, moves = {}, {}
 local function revert(batch, memory)
   local id, from, to = memory[1], memory[2], memory[3]
   local sample = P .. "sample:" .. id
-  local row = redis.call("HMGET", sample, "state", "last", "author", "pattern", "update")
+  local row = redis.call("HMGET", sample, "state", "last", "author", "pattern")
   if not row[1] then
     return { id, "unknown", "", "it is no longer in motion" }
   end
-  if row[1] ~= to or row[2] ~= batch.entry or row[5] ~= "" then
+  if row[1] ~= to or row[2] ~= batch.entry then
     return { id, "refused", row[1], "something happened to it since" }
   end
   move(id, from, c)
@@ -22,13 +22,12 @@ local function revert(batch, memory)
   if COUNTS[batch.event] then
     redis.call("HINCRBY", P .. "author:" .. row[3], COUNTS[batch.event], -1)
   end
-  if batch.event == "discarded" and redis.call("HGET", P .. "pattern:" .. row[4], "!") == id then
-    redis.call("HDEL", P .. "pattern:" .. row[4], "!")
+  if batch.event == "discarded" then
+    forget_discarded(row[4], id)
   elseif batch.event == "reopened" and from == "discarded" then
-    redis.call("HSET", P .. "pattern:" .. row[4], "!", id)
-    keep_pattern(P .. "pattern:" .. row[4], c.at_ms)
+    note_discarded(row[4], id, c.at_ms)
   end
-  moves[#moves + 1] = { id, to, from, "undone", memory[4] }
+  moves[#moves + 1] = { id, to, from, "undone" }
   return { id, "moved", from, "" }
 end
 
