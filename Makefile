@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 # PyTorch's own page ("Get Started", compute platform: CPU) gives the line that installs a CPU build; then run make setup.
 TORCH ?= torch==2.13.0
 SOAK_S ?= 600
-BENCHES := bench.encoder bench.startup bench.message bench.rollback bench.clone
+BENCHES := bench.encoder bench.startup bench.message bench.rollback bench.clone bench.thresholds bench.transforms
 
 # A stamp holds what it was made from. It is written last, so that an interrupted run starts over.
 STAMP_OF = { $(PYTHON) --version; echo "$(TORCH)"; cat $(1); } | sha256sum

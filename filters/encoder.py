@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,12 @@ class OnnxEncoder:
     def max_tokens(self) -> int:
         """How many tokens one pass takes, special tokens not counted."""
         return MAX_TOKENS
+
+    @property
+    def vocabulary(self) -> Mapping[str, int]:
+        """Token to id, frequent words first: the words that :mod:`filters.normalise` knows."""
+        found: dict[str, int] = self._tokenizer.get_vocab()
+        return found
 
     def token_ids(self, text: str) -> list[int]:
         """Return the ids of ``text`` without special tokens, never cut."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from filters.errors import FilterError
 from filters.merge import Running, over_filters, over_variants
-from filters.normalise import variants
+from filters.normalise import Normaliser, Variant
 from filters.policy import Policy, worst_learn, worst_serve
 from filters.toxicity import ToxicityFilter
 from filters.types import Filter, Item, Scores, Verdict
@@ -31,9 +31,15 @@ class Fold:
     """
 
     def __init__(
-        self, filters: Sequence[Filter], policy: Policy, item: Item, count_tokens: Callable[[str], int]
+        self,
+        filters: Sequence[Filter],
+        policy: Policy,
+        item: Item,
+        count_tokens: Callable[[str], int],
+        normaliser: Normaliser | None = None,
     ) -> None:
         self._filters = filters
+        self._normaliser = normaliser or Normaliser()
         self._policy = policy
         self._item = item
         self._splitter = UnitSplitter(count_tokens)
@@ -70,7 +76,8 @@ class Fold:
     def score(self, unit: Unit) -> tuple[Scores, ...]:
         """Return every filter's scores of a unit; nothing of the fold changes, so it may run in another thread."""
         item = replace(self._item, text=unit.text, context=unit.context or self._item.context)
-        return tuple(score_unit(one, item) for one in self._filters)
+        others = self._normaliser.variants(unit.text, unit.context)
+        return tuple(score_unit(one, item, others) for one in self._filters)
 
     def add(self, unit: Unit, found: tuple[Scores, ...]) -> Judged:
         """Take in the scores of the next unit, and return the judgement of the text up to its end."""
@@ -80,9 +87,8 @@ class Fold:
         return Judged(unit, found, self.verdict())
 
 
-def score_unit(one: Filter, item: Item) -> Scores:
+def score_unit(one: Filter, item: Item, others: Sequence[Variant] = ()) -> Scores:
     """Return a filter's scores of a unit over its variants; what the filter does wrong is *unscored*, with a reason."""
-    others = variants(item.text)
     items = [item, *(replace(item, text=variant.text) for variant in others)]
     try:
         found = one.score_many(items)
@@ -128,6 +134,7 @@ class Guardian:
         filters: Sequence[Filter] | None = None,
         policy: Policy | None = None,
         count_tokens: Callable[[str], int] | None = None,
+        normaliser: Normaliser | None = None,
     ) -> None:
         self.filters: tuple[Filter, ...] = tuple(filters) if filters is not None else (ToxicityFilter(),)
         names = [one.name for one in self.filters]
@@ -135,6 +142,7 @@ class Guardian:
             raise ValueError(f"two filters have one name: {', '.join(names)}")
         self.policy = policy or Policy.default()
         self._count_tokens = count_tokens or _token_counter(self.filters)
+        self._normaliser = normaliser or Normaliser(_vocabulary(self.filters))
 
     @property
     def versions(self) -> dict[str, str]:
@@ -143,7 +151,7 @@ class Guardian:
 
     def fold(self, item: Item, policy: Policy | None = None) -> Fold:
         """Return the fold for one text; ``item.text`` is ignored, feed it."""
-        return Fold(self.filters, policy or self.policy, item, self._count_tokens)
+        return Fold(self.filters, policy or self.policy, item, self._count_tokens, self._normaliser)
 
     def judge(self, item: Item, policy: Policy | None = None) -> tuple[dict[str, Scores], Verdict]:
         """Return each filter's scores of a whole text, and the verdict."""
@@ -181,6 +189,15 @@ def _token_counter(filters: Sequence[Filter]) -> Callable[[str], int]:
             counter: Callable[[str], int] = encoder.count_tokens
             return counter
     return len
+
+
+def _vocabulary(filters: Sequence[Filter]) -> Mapping[str, int]:
+    """Return the first vocabulary that a filter's encoder has; without one no variant needs known words."""
+    for one in filters:
+        found: Mapping[str, int] | None = getattr(getattr(one, "encoder", None), "vocabulary", None)
+        if found is not None:
+            return found
+    return {}
 
 
 def report(item: Item, item_id: str | None, scores: dict[str, Scores], verdict: Verdict) -> Json:

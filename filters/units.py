@@ -153,7 +153,8 @@ class UnitSplitter:
 
     def _remember(self, unit: Unit) -> None:
         self._left.append(unit)
-        while sum(left.tokens for left in self._left) > self._context_tokens:
+        # A unit of invisible characters has no token, but takes its place: the context stays bounded.
+        while sum(max(1, left.tokens) for left in self._left) > self._context_tokens:
             self._left.popleft()
 
 

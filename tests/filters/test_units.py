@@ -78,3 +78,8 @@ def test_a_word_that_the_tokenizer_would_not_read_is_cut():
 def test_a_megabyte_without_a_space_is_split_in_bounded_pieces():
     units = split("ä" * 100_000, count)
     assert max(len(unit.text) for unit in units) <= 96
+
+
+def test_invisible_characters_do_not_grow_the_context():
+    units = split("\u200b" * 20_000, lambda text: 0)
+    assert max(len(unit.context) for unit in units) <= 128 * 96
