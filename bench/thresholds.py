@@ -83,7 +83,7 @@ def measure(data: Path, guardian: Guardian) -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, nargs="?", default=Path("../shared/data"))
     chosen = parser.parse_args()
     figures = measure(chosen.data, Guardian())
     path = source.FOLDER / build.HEADS_MANIFEST
