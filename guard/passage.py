@@ -156,8 +156,10 @@ def capture_of(
     )
     clean = len(passage.held) == 1 and reply.verdict.serve == "allow" and passage.finish in ("stop", "length")
     messages = _became(passage.reading, passage.prompt, passage.names)
+    unseen = not passage.policy.lets_through(passage.prompt.verdict, "in")  # the bot was never asked
     if not acknowledged:
-        return Capture(exchange, _for_review_only(samples), messages, last_reply="", deadlines=learning.deadlines)
+        left = _for_review_only(samples)
+        return Capture(exchange, left, messages, last_reply="", keeps_turn=unseen, deadlines=learning.deadlines)
     return Capture(
         exchange,
         samples,
@@ -166,6 +168,7 @@ def capture_of(
         answer=_stored_answer(passage, hashed) if passage.names.idempotency else None,
         idempotency=passage.names.idempotency,
         last_reply=exchange.reply if clean else "",
+        keeps_turn=unseen,
         deadlines=learning.deadlines,
     )
 

@@ -50,6 +50,8 @@ class Capture:
         What a retry with the same Idempotency-Key is answered; any JSON.
     last_reply
         What the conversation remembers as its turn before, where that is not the reply (a reply that was cut: nothing).
+    keeps_turn
+        Whether the turn before stays what it was: the bot never saw the prompt, so the next turn answers that one.
     """
 
     exchange: Exchange
@@ -59,6 +61,7 @@ class Capture:
     answer: Any = None
     idempotency: str | None = None
     last_reply: str | None = None
+    keeps_turn: bool = False
     deadlines: Deadlines = field(default_factory=Deadlines)
 
 
@@ -106,6 +109,7 @@ def _head(this: Capture) -> dict[str, Any]:
         "messages": [[hmac, seen] for hmac, seen in this.messages.items()],
         "max_messages": MAX_MESSAGES,
         "keep": asdict(this.deadlines),
+        "keeps_turn": this.keeps_turn,
         "samples": [row_fields(sample) for sample in this.samples],
     }
     return {name: value for name, value in head.items() if value is not None}

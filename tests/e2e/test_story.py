@@ -25,7 +25,7 @@ def test_the_newcomer_story_from_first_message_to_rollback(server: Server) -> No
     greeting = say(client, "hello there").choices[0].message.content
     assert greeting
 
-    blocked = say(server.client(conversation="c2"), ABUSIVE).choices[0]
+    blocked = say(client, ABUSIVE).choices[0]
     assert blocked.finish_reason == "content_filter"
 
     raw = client.chat.completions.with_raw_response.create(

@@ -282,3 +282,15 @@ def test_text_in_fields_that_nobody_scored_is_not_passed_on():
     assert dict(chat.options) == {"tools": [{"d": "x"}]}
     untrusting = read(chat, [""], last_reply="", trust_system=False)
     assert [text.text for text in untrusting.texts] == ["hello", '[{"d": "x"}]']
+
+
+@pytest.mark.parametrize("history", [False, True])
+def test_after_a_blocked_prompt_the_next_turn_answers_what_the_bot_said_last(guard, history):
+    messages = [{"role": "user", "content": "hello"}]
+    said = guard.chat(messages, conversation="c").json()["choices"][0]["message"]
+    messages = [*messages, said, {"role": "user", "content": "a bad word"}] if history else "a bad word"
+    refusal = guard.chat(messages, conversation="c").json()["choices"][0]["message"]
+    messages = [*messages, refusal, {"role": "user", "content": "an iffy word"}] if history else "an iffy word"
+    guard.chat(messages, conversation="c")
+    last = guard.events()[-1]["exchange"]
+    assert (last["previous"], last["prompt"]) == (said["content"], "an iffy word")

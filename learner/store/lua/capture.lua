@@ -13,8 +13,10 @@ local function end_conversation()
   if redis.call("HGET", key, "lock") == a.request_id then
     redis.call("HDEL", key, "lock", "lock_until_ms")
   end
-  redis.call("HSET", key, "reply", ARGV[3], "request_id", a.request_id, "version", a.version)
-  redis.call("HINCRBY", key, "turns", 1)
+  if not a.keeps_turn then
+    redis.call("HSET", key, "reply", ARGV[3], "request_id", a.request_id, "version", a.version)
+    redis.call("HINCRBY", key, "turns", 1)
+  end
   for _, message in ipairs(a.messages) do
     if redis.call("HSET", key, "m:" .. message[1], message[2]) == 1 then
       redis.call("RPUSH", order, message[1])
