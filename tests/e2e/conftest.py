@@ -114,9 +114,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    """A running server with one worker."""
-    running = Server(tmp_path / "data").start()
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running server with one worker, for the tests of one file."""
+    running = Server(tmp_path_factory.mktemp("served") / "data").start()
     yield running
     running.stop()
