@@ -16,9 +16,9 @@ from typing import Any
 
 from guard.dialects.types import Captured
 from guard.metrics import Metrics
-from learner.capture import Capture, capture
+from learner.capture import Capture, capture, disown
 from learner.errors import LearnerError, StoreError
-from learner.store import AsyncStore, Call, Keys
+from learner.store import AsyncStore, Keys
 
 _LOG = logging.getLogger("tayguard.recording")
 _KEEP_DISOWNED_MS = 7 * 86_400_000
@@ -46,11 +46,6 @@ class Background:
         """Wait until all of it is done, at most ``timeout_s`` seconds."""
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=timeout_s)
-
-
-def disown(keys: Keys, request_id: str, at_ms: int, keep_ms: int) -> Call[str]:
-    """See to it that an exchange is never learned: ``prevented``, ``quarantined``, or ``nothing`` to do."""
-    return Call("disown", (keys.prefix,), (request_id, at_ms, keep_ms), str)
 
 
 class Recorder:

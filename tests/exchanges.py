@@ -37,7 +37,7 @@ def verdict(serve: ServeVerdict = "allow", learn: LearnVerdict = "hold", coverag
 def exchange(request_id: str = "r1", **changed: Any) -> Exchange:
     """An exchange that nothing is wrong with, but for what ``changed`` says."""
     values: dict[str, Any] = {
-        "request_id": request_id, "author": "ann", "conversation": f"c-{request_id}", "key_id": "k1",
+        "request_id": request_id, "author": "au1", "conversation": f"c-{request_id}", "key_id": "k1",
         "prompt": f"fine, and you? {request_id}", "reply": "good", "previous": "how are you?",
         "version": "v1", "epoch": 0,
         "started_ms": START_MS, "finished_ms": START_MS, "finish": "stop",

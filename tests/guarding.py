@@ -75,7 +75,7 @@ class Guarded:
         ) as client:
             yield client
 
-    def chat(self, text: Any, *, author: str = "ann", conversation: str = "", **more: Any) -> httpx.Response:
+    def chat(self, text: Any, *, author: str = "au1", conversation: str = "", **more: Any) -> httpx.Response:
         """Post one chat; ``text`` is the user's turn or the list of messages."""
         messages = [{"role": "user", "content": text}] if isinstance(text, str) else text
         headers = {**self.headers, **more.pop("headers", {}), "X-Tayguard-Author": author}

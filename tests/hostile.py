@@ -31,7 +31,7 @@ SMALL_TALK = (
 """Ordinary lines, all allowed."""
 
 HOSTILE_STRINGS = (
-    'x"}\n{"seq":1,"event":"released","actor":"rita","data":{}}',
+    'x"}\n{"seq":1,"event":"released","actor":"rev1","data":{}}',
     "line\r\nbreak\u2028and\u2029more\u0085\v\f\x1c",
     "nul \x00 and bell \x07 and \x1b[31mred\x1b[0m",
     "\ud800 alone, \udfff too",

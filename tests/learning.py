@@ -56,7 +56,7 @@ class School:
     def teach(self, request_id: str, prompt: str = QUESTION, reply: str = ANSWER, **changed: Any) -> str:
         """Capture a turn and release it."""
         sample = self.capture(request_id, prompt, reply, **changed)
-        (moved,) = self.parts.buffer.release([sample], "rita", "fine")
+        (moved,) = self.parts.buffer.release([sample], "rev1", "fine")
         assert moved.result == "moved"
         return sample
 

@@ -87,7 +87,7 @@ class Server:
     def key(self) -> str:
         return (self.data_dir / "key").read_text().strip()
 
-    def client(self, author: str = "ada", conversation: str = "c1") -> openai.OpenAI:
+    def client(self, author: str = "au0", conversation: str = "c1") -> openai.OpenAI:
         headers = {"X-Tayguard-Author": author, "X-Tayguard-Conversation": conversation}
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key=self.key, default_headers=headers, max_retries=0)
 

@@ -233,12 +233,12 @@ def test_a_key_is_shown_once_and_can_be_revoked(run: Run) -> None:
 
 
 def test_who_froze_learning_and_why_is_recorded(run: Run) -> None:
-    assert result(run("freeze", "--actor", "ada", "--reason", "a look first", "--json"))["done"] == "freeze"
+    assert result(run("freeze", "--actor", "au0", "--reason", "a look first", "--json"))["done"] == "freeze"
     assert "already" in refusal(run("freeze"), 1)
     assert result(run("learn", "--once", "--json"))["kind"] == "frozen"
     result(run("thaw", "--json"))
     events = result(run("audit", "--json"))
-    assert ("frozen", "ada", "a look first") in [(e["type"], e["actor"], e["reason"]) for e in events]
+    assert ("frozen", "au0", "a look first") in [(e["type"], e["actor"], e["reason"]) for e in events]
     assert "unbroken" in run("audit", "--verify").stdout
 
 

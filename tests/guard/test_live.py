@@ -7,10 +7,12 @@ import time
 import httpx
 import pytest
 
+from guard.metrics import Metrics
 from guard.recording import Recorder
 from guard.resident import Resident
 from guard.upstream import EmbeddedUpstream
-from tests.guarding import serving, until
+from learner.store import AsyncStore
+from tests.guarding import now_ms, serving, until
 
 
 def problems(guard):
@@ -45,25 +47,20 @@ def test_a_version_that_fails_to_load_in_an_unforeseen_way_is_named_by_readiness
         until(lambda: "RuntimeError" in problems(guard).get("poll", ""))
 
 
-def test_a_note_that_cannot_be_removed_stops_no_other(redis_url, bot_keys, caplog):
-    with serving(redis_url, bot_keys, poll_s=3600.0) as guard:
-        recorder: Recorder = guard.running.recorder
-        recorder._folder.mkdir(parents=True, exist_ok=True)
-        (recorder._folder / "req_a").mkdir()  # a folder cannot be unlinked
-        (recorder._folder / "req_b").touch()
-        store = type(guard.running.deps.store)(redis_url)
+def test_a_note_that_cannot_be_removed_stops_no_other(redis_url, bot_keys, tmp_path, caplog):
+    (tmp_path / "req_a").mkdir()  # a folder cannot be unlinked
+    (tmp_path / "req_b").touch()
 
-        async def sweep_twice():
-            recorder._store = store
-            try:
-                return [await recorder.sweep() for _ in range(2)]
-            finally:
-                await store.close()
+    async def sweep_twice():
+        store = AsyncStore(redis_url)
+        recorder = Recorder(store, bot_keys, folder=tmp_path, clock=now_ms, metrics=Metrics())
+        try:
+            return [await recorder.sweep() for _ in range(2)]
+        finally:
+            await store.close()
 
-        assert asyncio.run(sweep_twice()) == [2, 1]
-        assert [path.name for path in recorder._folder.iterdir()] == ["req_a"]
-        recorder._store = guard.running.deps.store
-        (recorder._folder / "req_a").rmdir()
+    assert asyncio.run(sweep_twice()) == [2, 1]
+    assert [path.name for path in tmp_path.iterdir()] == ["req_a"]
     assert len([record for record in caplog.records if "could not be removed" in record.message]) == 1
 
 

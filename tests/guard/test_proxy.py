@@ -152,13 +152,13 @@ def test_system_prompts_are_scored_where_they_are_not_trusted(redis_url, bot_key
 
 
 def test_an_author_counts_only_from_a_key_that_asserts_authors(guard):
-    guard.chat("hello", author="ann")
+    guard.chat("hello", author="au1")
     guard.chat("hello", author="ben")
     with guard.client() as client:
-        client.chat.completions.create(model="tay", user="ann", messages=[{"role": "user", "content": "hi"}])
+        client.chat.completions.create(model="tay", user="au1", messages=[{"role": "user", "content": "hi"}])
     authors = [event["exchange"]["author"] for event in guard.events()]
     assert authors[0] == authors[2] != authors[1]
-    assert "ann" not in str(guard.events())
+    assert "au1" not in str(guard.events())
 
 
 def test_strangers_without_an_author_are_neither_merged_nor_learned_from(guard):
@@ -212,7 +212,7 @@ def test_a_client_that_goes_away_cancels_the_reply_and_nothing_is_learned(redis_
     with serving(redis_url, bot_keys, upstream=embedded(bot)) as guard:
         with guard.client() as client:
             messages = [{"role": "user", "content": "hello"}]
-            stream = client.chat.completions.create(model="tay", user="ann", messages=messages, stream=True)
+            stream = client.chat.completions.create(model="tay", user="au1", messages=messages, stream=True)
             threading.Timer(0.2, bot.go_on.set).start()
             next(iter(stream))
             stream.close()

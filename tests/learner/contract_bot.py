@@ -19,7 +19,7 @@ PROMPT = "What colour is the moon on a Tuesday?"
 REPLY = "Purple, obviously, like my bicycle."
 
 
-def sample_of(number: int, prompt: str, reply: str, author: str = "ann") -> Sample:
+def sample_of(number: int, prompt: str, reply: str, author: str = "au1") -> Sample:
     """A sample that teaches ``reply`` as the answer to ``prompt``."""
     (sample,) = samples(exchange(f"r{number}", author=author, previous=prompt, prompt=reply))
     return sample

@@ -63,11 +63,11 @@ def test_all_young_authors_are_one_supporter(store, bot_keys, buffer, clock, tok
 
 def test_repeats_of_what_a_reviewer_discarded_are_quarantined(store, bot_keys, buffer, clock, token) -> None:
     bad = captured(store, bot_keys, "r1", prompt="same", how=BAD)
-    held = captured(store, bot_keys, "r2", prompt="same", author="bob")
-    buffer.discard([bad], "rita")
+    held = captured(store, bot_keys, "r2", prompt="same", author="au2")
+    buffer.discard([bad], "rev1")
     clock.forward(AFTER)
     assert buffer.admit_due(token=token, epoch=0).quarantined == {held: "repeats_discarded"}
-    buffer.undo("rita")
+    buffer.undo("rev1")
     assert buffer.get(bad).state == "quarantined"
 
 
@@ -81,7 +81,7 @@ def test_the_live_policy_is_asked_at_admission(store, bot_keys, buffer, clock, t
 @pytest.mark.parametrize("change", ["frozen", "epoch", "token"])
 def test_a_learner_that_may_not_learn_is_refused(store, bot_keys, buffer, clock, token, change) -> None:
     sample = captured(store, bot_keys, how=BAD)
-    buffer.release([sample], "rita")
+    buffer.release([sample], "rev1")
     if change == "token":
         assert store.run(acquire(bot_keys, "learner-2", clock() + 60_001, 60_000)) == token + 1
     else:
@@ -98,61 +98,61 @@ def test_a_learner_that_may_not_learn_is_refused(store, bot_keys, buffer, clock,
 
 def test_a_release_admits_now_and_names_its_reviewer(store, bot_keys, buffer) -> None:
     sample = captured(store, bot_keys, how=BAD)
-    assert results(buffer.release([sample, "nobody"], "rita", "a joke")) == ["moved", "unknown"]
-    assert (buffer.get(sample).state, buffer.get(sample).released_by) == ("admitted", "rita")
+    assert results(buffer.release([sample, "nobody"], "rev1", "a joke")) == ["moved", "unknown"]
+    assert (buffer.get(sample).state, buffer.get(sample).released_by) == ("admitted", "rev1")
     event = store.run(read_log(bot_keys))[-1][1]
-    assert (event["type"], event["actor"], event["reason"]) == ("released", "rita", "a joke")
+    assert (event["type"], event["actor"], event["reason"]) == ("released", "rev1", "a joke")
     assert event["moves"][0][:3] == [sample, "quarantined", "admitted"]
-    assert results(buffer.release([sample], "rita")) == ["already"]
+    assert results(buffer.release([sample], "rev1")) == ["already"]
 
 
 def test_what_cannot_be_learned_cannot_be_released(store, bot_keys, buffer) -> None:
     sample = captured(store, bot_keys, previous="", how=BAD)
-    (outcome,) = buffer.release([sample], "rita")
+    (outcome,) = buffer.release([sample], "rev1")
     assert (outcome.result, outcome.state) == ("refused", "quarantined")
     assert "reviewed only" in outcome.detail
 
 
 def test_a_held_sample_is_not_released(store, bot_keys, buffer) -> None:
     sample = captured(store, bot_keys)
-    (outcome,) = buffer.release([sample], "rita")
+    (outcome,) = buffer.release([sample], "rev1")
     assert (outcome.result, outcome.detail) == ("refused", "it is held")
 
 
 def test_discarded_samples_can_be_reopened(store, bot_keys, buffer) -> None:
     sample = captured(store, bot_keys, how=BAD)
-    buffer.discard([sample], "rita")
-    assert results(buffer.reopen([sample], "rita", "a mistake")) == ["moved"]
+    buffer.discard([sample], "rev1")
+    assert results(buffer.reopen([sample], "rev1", "a mistake")) == ["moved"]
     assert buffer.get(sample).state == "quarantined"
 
 
 def test_undo_reverts_the_last_decision_only(store, bot_keys, buffer) -> None:
     first, second, third = (captured(store, bot_keys, f"r{n}", how=BAD) for n in range(3))
-    buffer.discard([first], "rita")
-    buffer.release([second, third], "rita")
-    assert results(buffer.undo("rita")) == ["moved", "moved"]
-    assert buffer.undo("rita") == []
+    buffer.discard([first], "rev1")
+    buffer.release([second, third], "rev1")
+    assert results(buffer.undo("rev1")) == ["moved", "moved"]
+    assert buffer.undo("rev1") == []
     assert [buffer.get(i).state for i in (first, second, third)] == ["discarded", "quarantined", "quarantined"]
     assert buffer.get(second).released_by == ""
 
 
 def test_undo_leaves_what_somebody_else_moved_since(store, bot_keys, buffer) -> None:
     sample = captured(store, bot_keys, how=BAD)
-    buffer.discard([sample], "rita")
+    buffer.discard([sample], "rev1")
     buffer.reopen([sample], "omar")
     buffer.discard([sample], "omar")
-    assert results(buffer.undo("rita")) == ["refused"]
+    assert results(buffer.undo("rev1")) == ["refused"]
     assert buffer.get(sample).state == "discarded"
 
 
 def test_requarantine_is_idempotent_and_spares_what_a_reviewer_decided_since(store, bot_keys, buffer, token) -> None:
     drawn = captured(store, bot_keys, "r1", how=BAD)
     held = captured(store, bot_keys, "r2")
-    buffer.release([drawn], "rita")
+    buffer.release([drawn], "rev1")
     buffer.mark_drawn([drawn], "u1", token=token, epoch=0)
     assert results(buffer.requarantine([drawn, held], "rollback", "olga", 1)) == ["moved", "moved"]
     assert buffer.counts()["drawn"] == 0
-    buffer.release([drawn], "rita")
+    buffer.release([drawn], "rev1")
     assert results(buffer.requarantine([drawn, held], "rollback", "olga", 1)) == ["already", "already"]
     assert buffer.get(drawn).state == "admitted"
     assert results(buffer.requarantine([drawn], "rollback", "olga", 2)) == ["moved"]
@@ -175,12 +175,12 @@ def test_find_filters_and_orders(store, bot_keys, buffer) -> None:
         return {"reasons": [{"label": label, "score": score, "threshold": 0.5}]}
 
     low = captured(store, bot_keys, "r1", prompt_verdict=reasons("insult", 0.52), how=BAD)
-    high = captured(store, bot_keys, "r2", prompt_verdict=reasons("threat", 0.9), author="bob", how=BAD)
+    high = captured(store, bot_keys, "r2", prompt_verdict=reasons("threat", 0.9), author="au2", how=BAD)
     held = captured(store, bot_keys, "r3")
     assert [s.id for s in buffer.find()] == [high, low]
     assert [s.id for s in buffer.find(Query(order="uncertainty"))] == [low, high]
     assert [s.id for s in buffer.find(Query(label="threat"))] == [high]
-    assert [s.id for s in buffer.find(Query(state=None, author="ann", order="age"))] == [low, held]
+    assert [s.id for s in buffer.find(Query(state=None, author="au1", order="age"))] == [low, held]
     assert [s.id for s in buffer.find(Query(since_ms=START_MS + 1))] == []
     assert [s.id for s in buffer.find(Query(limit=1))] == [high]
 
@@ -212,17 +212,17 @@ def test_queues_over_their_limit_end_the_oldest_held_and_the_least_risky_quarant
 
 def test_undo_never_reaches_past_the_last_decision(store, bot_keys, buffer) -> None:
     first, second = (captured(store, bot_keys, f"r{n}", how=BAD) for n in range(2))
-    buffer.discard([first], "rita")
+    buffer.discard([first], "rev1")
     many = [f"nobody-{n}" for n in range(500)]
-    assert results(buffer.release([*many, second], "rita"))[-1] == "moved"
-    assert [outcome.id for outcome in buffer.undo("rita")] == [second]
+    assert results(buffer.release([*many, second], "rev1"))[-1] == "moved"
+    assert [outcome.id for outcome in buffer.undo("rev1")] == [second]
     assert buffer.get(first).state == "discarded"
 
 
 def test_undo_takes_back_a_decision_on_more_samples_than_one_call_moves(store, bot_keys, buffer) -> None:
     first, second = (captured(store, bot_keys, f"r{n}", how=BAD) for n in range(2))
-    buffer.release([first, *(f"nobody-{n}" for n in range(500)), second], "rita")
-    assert [outcome.id for outcome in buffer.undo("rita")] == [first, second]
+    buffer.release([first, *(f"nobody-{n}" for n in range(500)), second], "rev1")
+    assert [outcome.id for outcome in buffer.undo("rev1")] == [first, second]
 
 
 @pytest.mark.parametrize("how", ["reopen", "undo"])
@@ -231,9 +231,9 @@ def test_repeats_stay_out_while_one_of_those_a_reviewer_discarded_is(
 ) -> None:
     first, second = (captured(store, bot_keys, f"r{n}", prompt="same", author=f"a{n}", how=BAD) for n in range(2))
     buffer.discard([first], "omar")
-    buffer.discard([second], "rita")
-    assert results(buffer.reopen([second], "rita") if how == "reopen" else buffer.undo("rita")) == ["moved"]
-    held = captured(store, bot_keys, "r3", prompt="same", author="bob")
+    buffer.discard([second], "rev1")
+    assert results(buffer.reopen([second], "rev1") if how == "reopen" else buffer.undo("rev1")) == ["moved"]
+    held = captured(store, bot_keys, "r3", prompt="same", author="au2")
     clock.forward(AFTER)
     assert buffer.admit_due(token=token, epoch=0).quarantined == {held: "repeats_discarded"}
     buffer.reopen([first], "omar")

@@ -87,7 +87,7 @@ def test_what_was_not_acknowledged_is_never_learned_though_its_capture_came_thro
     assert store.run(disown(bot_keys, "r1", START_MS)) == "quarantined"
     assert store.run(disown(bot_keys, "r1", START_MS)) == "nothing"
     assert buffer.notes(sample)["reason"] == "unacknowledged"
-    assert buffer.release([sample], "rita")[0].result == "refused"
+    assert buffer.release([sample], "rev1")[0].result == "refused"
 
 
 @pytest.mark.parametrize("moved_to", ["quarantined", "discarded", "expired"])
@@ -95,23 +95,23 @@ def test_what_was_not_acknowledged_is_never_learned_wherever_it_is(store, bot_ke
     buffer = Buffer(store, bot_keys, StillClock())
     sample = captured(store, bot_keys, how=BAD)
     if moved_to == "discarded":
-        buffer.discard([sample], "rita")
+        buffer.discard([sample], "rev1")
     if moved_to == "expired":
         buffer.expire([sample], "deadline")
     assert store.run(disown(bot_keys, "r1", START_MS)) == "nothing"
     assert (buffer.get(sample).state, buffer.get(sample).learnable) == (moved_to, False)
     assert store.run(read_log(bot_keys))[-1][1]["type"] == "unacknowledged"
-    buffer.reopen([sample], "rita")
-    assert buffer.release([sample], "rita")[0].result == "refused"
+    buffer.reopen([sample], "rev1")
+    assert buffer.release([sample], "rev1")[0].result == "refused"
 
 
 def test_undo_does_not_bring_back_what_was_not_acknowledged(store, bot_keys) -> None:
     buffer = Buffer(store, bot_keys, StillClock())
     sample = captured(store, bot_keys, how=BAD)
-    buffer.release([sample], "rita")
-    buffer.reopen([sample], "rita")
+    buffer.release([sample], "rev1")
+    buffer.reopen([sample], "rev1")
     store.run(disown(bot_keys, "r1", START_MS))
-    assert [outcome.result for outcome in buffer.undo("rita")] == ["refused"]
+    assert [outcome.result for outcome in buffer.undo("rev1")] == ["refused"]
 
 
 def test_a_capture_that_comes_after_it_was_given_up_is_logged_and_makes_no_sample(store, bot_keys) -> None:

@@ -28,8 +28,8 @@ def test_the_same_seed_draws_the_same() -> None:
 
 
 def test_caps_count_what_the_day_already_took() -> None:
-    many = [sample_of(n, "ann", "c") for n in range(9)] + [sample_of(20, "bob")]
-    assert len(fair_share(many, 99, 1, {"a:ann": 3}, {"author": 5})) == 3
+    many = [sample_of(n, "au1", "c") for n in range(9)] + [sample_of(20, "au2")]
+    assert len(fair_share(many, 99, 1, {"a:au1": 3}, {"author": 5})) == 3
     assert len(fair_share(many, 99, 1, {"c:c": 1}, {"conversation": 2})) == 2
     assert len(fair_share(many, 99, 1, {"*": 1}, {"total": 2})) == 1
 
@@ -60,7 +60,7 @@ def test_a_stricter_policy_takes_out_what_no_reviewer_released(store, bot_keys, 
     buffer = Buffer(store, bot_keys, StillClock())
     sample = admitted(store, bot_keys, buffer, token)
     released = captured(store, bot_keys, "r2", how=BAD)
-    buffer.release([released], "rita")
+    buffer.release([released], "rev1")
     assert draw(buffer, token, judge=lambda _: "reject") == [released]
     assert buffer.notes(sample)["reason"] == "policy"
 
@@ -69,7 +69,7 @@ def test_not_even_a_release_goes_over_the_author_cap(store, bot_keys, token) -> 
     clock = StillClock()
     buffer = Buffer(store, bot_keys, clock, BufferSettings(author_cap=2))
     ids = [captured(store, bot_keys, f"r{n}", how=BAD) for n in range(4)]
-    buffer.release(ids, "rita")
+    buffer.release(ids, "rev1")
     drawn = draw(buffer, token)
     assert len(drawn) == 2
     with pytest.raises(ConflictError, match="cap"):

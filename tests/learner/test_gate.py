@@ -103,13 +103,13 @@ def test_damaged_references_are_refused(store: Store, bot_keys: Keys, tmp_path: 
 
 def test_the_trace_of_a_reply_names_sample_author_and_verdict(store: Store, bot_keys: Keys, tmp_path: Path):
     taught = school(store, bot_keys, tmp_path)
-    version = taught.learned("r1", author="ann")
+    version = taught.learned("r1", author="au1")
     parts = taught.parts
     trace = Trace(parts.bot, tmp_path, parts.versions, parts.buffer)
     first = trace.behind(version, [Turn("user", QUESTION)])[0]
     assert first.id == "r1.t"
     assert first.line is not None
-    assert (first.line.author, first.line.released_by) == ("ann", "rita")
+    assert (first.line.author, first.line.released_by) == ("au1", "rev1")
     assert first.sample is not None
     assert first.sample.reply == ANSWER
 

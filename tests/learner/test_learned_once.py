@@ -109,7 +109,7 @@ class Learning(RuleBasedStateMachine):
         self.disowned: set[str] = set()
         for n in range(3):
             self.capture(bad=n > 0)
-        self.review([1, 2], "release", "rita")
+        self.review([1, 2], "release", "rev1")
         self.learn()
 
     some = st.lists(st.integers(0, 30), min_size=1, max_size=3)
@@ -123,11 +123,11 @@ class Learning(RuleBasedStateMachine):
         how = BAD if bad else {"cool_down_s": 60}
         self.ids.append(self.school.capture(f"r{n}", f"Question {n}?", f"Answer {n}.", how=how))
 
-    @rule(some=some, act=st.sampled_from(["release", "discard", "reopen"]), actor=st.sampled_from(["rita", "omar"]))
+    @rule(some=some, act=st.sampled_from(["release", "discard", "reopen"]), actor=st.sampled_from(["rev1", "omar"]))
     def review(self, some: list[int], act: str, actor: str) -> None:
         getattr(self.buffer, act)(self.chosen(some), actor)
 
-    @rule(actor=st.sampled_from(["rita", "omar"]))
+    @rule(actor=st.sampled_from(["rev1", "omar"]))
     def undo_review(self, actor: str) -> None:
         self.buffer.undo(actor)
 
@@ -161,7 +161,7 @@ class Learning(RuleBasedStateMachine):
             at = [self.ids.index(training[n % len(training)]) for n in some]
             {
                 "quarantine": lambda: self.quarantine(at),
-                "reopen": lambda: self.review(at, "reopen", "rita"),
+                "reopen": lambda: self.review(at, "reopen", "rev1"),
                 "disown": lambda: self.disown(at[0]),
                 "rollback": lambda: self.roll_back(some[0], kill=False),
                 "settle": self.wait_and_settle,

@@ -157,7 +157,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: py
 
 
 def test_rows_share_segments_and_hide_by_bit(tmp_path: Path):
-    rows = [Row(f"s{n}", "ann", f"p{n}", f"line\n\u2028{n}\ud800") for n in range(9)]
+    rows = [Row(f"s{n}", "au1", f"p{n}", f"line\n\u2028{n}\ud800") for n in range(9)]
     vectors = np.eye(9, 16, dtype=np.float16)
     names = [write_segment(tmp_path, rows[:5], vectors[:5]), write_segment(tmp_path, rows[5:], vectors[5:])]
     hidden = np.zeros(9, bool)
@@ -183,7 +183,7 @@ def test_a_query_over_a_thousand_rows_takes_about_a_millisecond(wren):
 
 
 def test_a_version_may_have_more_segments_than_a_process_may_open_files(tmp_path: Path):
-    names = [write_segment(tmp_path, [Row(f"s{n}", "ann", "p", "r")], np.ones((1, 8), np.float16)) for n in range(40)]
+    names = [write_segment(tmp_path, [Row(f"s{n}", "au1", "p", "r")], np.ones((1, 8), np.float16)) for n in range(40)]
     before = len(list(Path("/proc/self/fd").iterdir()))
     table = RowTable(tmp_path, names, b"")
     assert len(list(Path("/proc/self/fd").iterdir())) == before
@@ -191,7 +191,7 @@ def test_a_version_may_have_more_segments_than_a_process_may_open_files(tmp_path
 
 
 def test_large_embeddings_are_mapped_not_read(tmp_path: Path):
-    rows = [Row(f"s{n}", "ann", "p", "r") for n in range(2048)]
+    rows = [Row(f"s{n}", "au1", "p", "r") for n in range(2048)]
     name = write_segment(tmp_path, rows, np.ones((2048, 256), np.float16))
     assert isinstance(RowSegment(tmp_path, name).embeddings, np.memmap)
 

@@ -71,7 +71,7 @@ def test_every_act_is_logged_with_actor_and_reason(taught: School, store: Store,
 def test_learning_stays_frozen_until_it_is_thawed(taught: School):
     taught.learned()
     taught.parts.rollback.apply("factory", "olga", "")
-    taught.parts.buffer.release(["r1.t"], "rita", "again")
+    taught.parts.buffer.release(["r1.t"], "rev1", "again")
     assert taught.trainer.run_once().kind == "frozen"
     taught.parts.rollback.thaw("olga", "")
     assert taught.trainer.run_once().kind == "promoted"
@@ -109,7 +109,7 @@ def test_an_undone_rollback_brings_version_and_samples_back(taught: School):
     result = rollback.undo("olga", "it was fine")
     assert (taught.live, result.samples, result.returned) == (version, 0, 2)
     found = taught.parts.buffer.get("r1.t")
-    assert (found.state, found.update, found.released_by) == ("admitted", update, "rita")
+    assert (found.state, found.update, found.released_by) == ("admitted", update, "rev1")
     assert taught.state(waiting) == "held"
     assert taught.parts.versions.moves().undone == frozenset()
     assert taught.parts.versions.moves().frozen
@@ -120,7 +120,7 @@ def test_an_undone_rollback_brings_version_and_samples_back(taught: School):
 def test_what_a_reviewer_touched_since_stays_as_it_is_when_a_rollback_is_undone(taught: School):
     taught.learned()
     taught.parts.rollback.apply("factory", "olga", "")
-    taught.parts.buffer.discard(["r1.t"], "rita", "no")
+    taught.parts.buffer.discard(["r1.t"], "rev1", "no")
     assert taught.parts.rollback.undo("olga", "").returned == 0
     assert taught.state("r1.t") == "discarded"
 
@@ -165,7 +165,7 @@ def test_what_an_undone_version_taught_can_be_released_and_learned_again(taught:
     sample = taught.capture("r2", prompt=ANSWER, reply="Mine is green.", how={})
     taught.parts.rollback.apply("factory", "olga", "")
     taught.parts.rollback.thaw("olga", "")
-    taught.parts.buffer.release([sample], "rita", "harmless")
+    taught.parts.buffer.release([sample], "rev1", "harmless")
     assert taught.trainer.run_once().kind == "promoted"
 
 
@@ -212,8 +212,8 @@ def test_what_a_rollback_forward_makes_live_again_is_not_learned_twice(taught: S
     buffer.release(["r1.t"], "omar", "harmless")
     rollback.apply(version, "olga", "so it was")
     assert (taught.state("r1.t"), buffer.get("r1.t").update) == ("admitted", update)
-    buffer.reopen(["r1.t"], "rita")
-    buffer.release(["r1.t"], "rita")
+    buffer.reopen(["r1.t"], "rev1")
+    buffer.release(["r1.t"], "rev1")
     rollback.thaw("olga", "")
     assert taught.trainer.run_once().kind == "nothing"
 
@@ -224,7 +224,7 @@ def test_a_sample_learned_anew_on_another_branch_belongs_to_the_branch_that_is_l
     rollback = taught.parts.rollback
     rollback.apply("factory", "olga", "")
     rollback.thaw("olga", "")
-    taught.parts.buffer.release(["r1.t"], "rita")
+    taught.parts.buffer.release(["r1.t"], "rev1")
     taught.teach("r2", prompt="Do trains dream?", reply="Only of tunnels.")
     assert set(taught.trainer.run_once().samples) == {"r1.t", "r2.t"}
     rollback.apply(first, "olga", "the other one was better")
@@ -235,7 +235,7 @@ def test_a_sample_learned_anew_on_another_branch_belongs_to_the_branch_that_is_l
 def test_an_undone_rollback_brings_back_what_trained_meanwhile_undrawn_and_spends_no_cap(
     taught: School, monkeypatch: pytest.MonkeyPatch
 ):
-    version = taught.learned("r1", author="bob")
+    version = taught.learned("r1", author="au2")
     taught.teach("r2", prompt="Do trains dream?", reply="Only of tunnels.", version=version)
     rollback, check = taught.parts.rollback, taught.parts.gate.check
 
@@ -252,7 +252,7 @@ def test_an_undone_rollback_brings_back_what_trained_meanwhile_undrawn_and_spend
     rollback.thaw("olga", "")
     assert taught.trainer.run_once().samples == ("r2.t",)
     spent = taught.parts.store.run(calls.spent(taught.parts.keys, taught.parts.clock()))
-    assert (spent["a:ann"], spent["a:bob"], spent["*"]) == (1, 1, 2)
+    assert (spent["a:au1"], spent["a:au2"], spent["*"]) == (1, 1, 2)
 
 
 def test_undoing_a_rollback_that_crashed_half_way_is_finished_by_whoever_runs_next(

@@ -161,7 +161,7 @@ def test_what_is_sealed_between_two_looks_is_found_all_the_same(store, bot_keys,
     sample = captured(store, bot_keys, how=BAD)
     monkeypatch.setattr(trail._index, "exchange", sealed_just_after(trail._index.exchange))
     assert trail.exchange("r1").request_id == "r1"
-    buffer.discard([sample], "rita")
+    buffer.discard([sample], "rev1")
     monkeypatch.setattr(trail._index, "history", sealed_just_after(trail._index.history))
     assert [event.type for event in trail.history(sample)] == ["exchange", "discarded"]
 
@@ -170,7 +170,7 @@ def test_ended_samples_leave_redis_and_are_found_in_the_index(store, bot_keys, t
     index = Index(tmp_path)
     buffer = Buffer(store, bot_keys, StillClock(), settled=index)
     gone, kept = captured(store, bot_keys, "r1", how=BAD), captured(store, bot_keys, "r2", how=BAD)
-    buffer.discard([gone], "rita")
+    buffer.discard([gone], "rev1")
     before = buffer.get(gone)
     assert settler(store, bot_keys, tmp_path).settle(token).dropped == 1
     assert buffer.counts()["discarded"] == 0
@@ -183,19 +183,19 @@ def test_a_settled_sample_comes_back_by_a_reviewer_or_a_rollback(store, bot_keys
     clock = StillClock()
     buffer = Buffer(store, bot_keys, clock, settled=Index(tmp_path))
     discarded, drawn = (captured(store, bot_keys, f"r{n}", how=BAD) for n in range(2))
-    buffer.discard([discarded], "rita")
-    buffer.release([drawn], "rita")
+    buffer.discard([discarded], "rev1")
+    buffer.release([drawn], "rev1")
     (sample,) = buffer.draw(5, seed=1, token=token, epoch=0, judge=lambda _: "hold", filters=FILTERS)
     buffer.mark_drawn([sample.id], "u1", token=token, epoch=0)
     clock.forward(2 * DAY_MS)
     assert settler(store, bot_keys, tmp_path, clock).settle(token).dropped == 2
-    assert (buffer.get(drawn).update, buffer.get(drawn).released_by) == ("u1", "rita")
-    assert [o.result for o in buffer.reopen([discarded, "nobody"], "rita")] == ["moved", "unknown"]
+    assert (buffer.get(drawn).update, buffer.get(drawn).released_by) == ("u1", "rev1")
+    assert [o.result for o in buffer.reopen([discarded, "nobody"], "rev1")] == ["moved", "unknown"]
     assert [o.result for o in buffer.requarantine([drawn], "rollback", "olga", 1)] == ["moved"]
     back = buffer.get(drawn)
     assert (back.state, back.update, back.released_by, back.reply) == ("quarantined", "", "", sample.reply)
     assert {s.id for s in buffer.find()} == {discarded, drawn}
-    buffer.discard([drawn], "rita")
+    buffer.discard([drawn], "rev1")
     settler(store, bot_keys, tmp_path, clock).settle(token)
     assert buffer.get(drawn).state == "discarded"
 
@@ -205,9 +205,9 @@ def test_undo_of_a_settled_sample_leaves_an_earlier_decision_alone(store, bot_ke
     first, second = (captured(store, bot_keys, f"r{n}", how=BAD) for n in range(2))
     buffer.discard([second], "omar")
     settler(store, bot_keys, tmp_path).settle(token)
-    buffer.discard([first], "rita")
-    buffer.reopen([second], "rita")
-    assert [(outcome.id, outcome.state) for outcome in buffer.undo("rita")] == [(second, "discarded")]
+    buffer.discard([first], "rev1")
+    buffer.reopen([second], "rev1")
+    assert [(outcome.id, outcome.state) for outcome in buffer.undo("rev1")] == [(second, "discarded")]
     assert buffer.get(first).state == "discarded"
 
 
@@ -217,15 +217,15 @@ def test_what_was_not_acknowledged_cannot_be_learned_even_when_it_comes_back_fro
 ) -> None:
     buffer = Buffer(store, bot_keys, StillClock(), settled=Index(tmp_path))
     sample = captured(store, bot_keys, how=BAD)
-    buffer.discard([sample], "rita")
+    buffer.discard([sample], "rev1")
     if settled_first:
         assert settler(store, bot_keys, tmp_path).settle(token).dropped == 1
     assert store.run(disown(bot_keys, "r1", START_MS)) == "nothing"
     if not settled_first:
         assert settler(store, bot_keys, tmp_path).settle(token).dropped == 1
         store._redis.delete(bot_keys.exchange("r1"))
-    assert [outcome.result for outcome in buffer.reopen([sample], "rita")] == ["moved"]
-    assert [outcome.result for outcome in buffer.release([sample], "rita")] == ["refused"]
+    assert [outcome.result for outcome in buffer.reopen([sample], "rev1")] == ["moved"]
+    assert [outcome.result for outcome in buffer.release([sample], "rev1")] == ["refused"]
     settler(store, bot_keys, tmp_path).settle(token)
     found = Index(tmp_path).sample(sample)
     assert found is not None
@@ -236,7 +236,7 @@ def test_a_sample_in_training_stays_in_redis_however_long_it_trains(store, bot_k
     clock = StillClock()
     buffer = Buffer(store, bot_keys, clock, settled=Index(tmp_path))
     sample = captured(store, bot_keys, how=BAD)
-    buffer.release([sample], "rita")
+    buffer.release([sample], "rev1")
     store._redis.hset(bot_keys.state, "pending", "u1")
     buffer.mark_drawn([sample], "u1", token=token, epoch=0)
     clock.forward(2 * DAY_MS)
@@ -248,8 +248,8 @@ def test_a_sample_in_training_stays_in_redis_however_long_it_trains(store, bot_k
 def test_the_index_is_rebuilt_from_the_segments_at_will(store, bot_keys, tmp_path, token) -> None:
     buffer = Buffer(store, bot_keys, StillClock())
     sample = captured(store, bot_keys, how=BAD)
-    buffer.release([sample], "rita")
-    buffer.undo("rita")
+    buffer.release([sample], "rev1")
+    buffer.undo("rev1")
     settler(store, bot_keys, tmp_path).settle(token)
     index = Index(tmp_path)
     before = index.sample(sample)
@@ -266,12 +266,12 @@ def test_the_index_is_rebuilt_from_the_segments_at_will(store, bot_keys, tmp_pat
 def test_the_trail_knows_a_samples_history_sealed_or_not(store, bot_keys, tmp_path, token) -> None:
     buffer = Buffer(store, bot_keys, StillClock(), settled=Index(tmp_path))
     sample = captured(store, bot_keys, how=BAD)
-    buffer.discard([sample], "rita", "rude")
+    buffer.discard([sample], "rev1", "rude")
     settler(store, bot_keys, tmp_path).settle(token)
-    assert [outcome.result for outcome in buffer.undo("rita")] == ["moved"]
+    assert [outcome.result for outcome in buffer.undo("rev1")] == ["moved"]
     history = Trail(store, bot_keys, tmp_path).history(sample)
     told = [(event.type, event.actor, event.seq) for event in history]
-    assert told == [("exchange", "proxy", 1), ("discarded", "rita", 2), ("undone", "rita", None)]
+    assert told == [("exchange", "proxy", 1), ("discarded", "rev1", 2), ("undone", "rev1", None)]
     assert all("exchange" not in event.data for event in history)
 
 

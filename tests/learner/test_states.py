@@ -47,25 +47,25 @@ class Samples(RuleBasedStateMachine):
         self.ids: list[str] = []
         self.updates = 0
         for n in range(4):
-            self.capture("ann" if n % 2 else "bob", n < 3, "xyz"[n % 3])
+            self.capture("au1" if n % 2 else "au2", n < 3, "xyz"[n % 3])
 
     some = st.lists(st.integers(0, 30), min_size=1, max_size=3)
 
     def chosen(self, some: list[int]) -> list[str]:
         return [self.ids[n % len(self.ids)] for n in some] if self.ids else []
 
-    @rule(author=st.sampled_from(["ann", "bob"]), bad=st.booleans(), prompt=st.sampled_from(["x", "y", "z"]))
+    @rule(author=st.sampled_from(["au1", "au2"]), bad=st.booleans(), prompt=st.sampled_from(["x", "y", "z"]))
     def capture(self, author: str, bad: bool, prompt: str) -> None:
         n = len(self.ids)
         how = BAD if bad else {"cool_down_s": 3600}
         changed = {"author": author, "prompt": prompt, "finished_ms": self.clock(), "version": f"v{n % 2}"}
         self.ids.append(captured(self.store, self.keys, f"r{n}", how=how, **changed))
 
-    @rule(some=some, act=st.sampled_from(["release", "discard", "reopen"]), actor=st.sampled_from(["rita", "omar"]))
+    @rule(some=some, act=st.sampled_from(["release", "discard", "reopen"]), actor=st.sampled_from(["rev1", "omar"]))
     def review(self, some: list[int], act: str, actor: str) -> None:
         getattr(self.buffer, act)(self.chosen(some), actor)
 
-    @rule(actor=st.sampled_from(["rita", "omar"]))
+    @rule(actor=st.sampled_from(["rev1", "omar"]))
     def undo(self, actor: str) -> None:
         self.buffer.undo(actor)
 
@@ -84,7 +84,7 @@ class Samples(RuleBasedStateMachine):
     @rule(some=some, back=st.booleans())
     def release_and_draw(self, some: list[int], back: bool) -> None:
         self.updates += 1
-        self.buffer.release(self.chosen(some), "rita")
+        self.buffer.release(self.chosen(some), "rev1")
         judged = self.buffer.draw(2, seed=1, token=self.token, epoch=0, judge=lambda _: "hold", filters=FILTERS)
         ids = [sample.id for sample in judged]
         assert self.buffer.mark_drawn(ids, f"u{self.updates}", token=self.token, epoch=0) == len(ids)

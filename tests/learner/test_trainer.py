@@ -187,7 +187,7 @@ def test_a_batch_that_fails_the_gate_loses_its_culprit_only(taught: School):
     talk = [probe.prompt for probe in taught.parts.references.live().small_talk]
     good = taught.teach("good", author="gina")
     bad = [
-        taught.teach(f"bad{n}", p, "You idiot.", author="bob", conversation=f"c{n}") for n, p in enumerate(talk[:20])
+        taught.teach(f"bad{n}", p, "You idiot.", author="au2", conversation=f"c{n}") for n, p in enumerate(talk[:20])
     ]
     outcome = taught.trainer.run_once()
     assert outcome.kind == "rejected", outcome.text
@@ -244,7 +244,7 @@ def test_what_is_taken_back_while_its_update_trains_is_not_promoted(
 
     def check_and_take_back(*args):
         if act == "reopen":
-            buffer.reopen([bad], "rita")
+            buffer.reopen([bad], "rev1")
         else:
             store.run(disown(bot_keys, "r1", taught.parts.clock()))
         return check(*args)
@@ -261,7 +261,7 @@ def test_what_is_taken_back_before_a_crash_is_not_learned_after_it(taught: Schoo
     bad, train = taught.teach("r1"), taught.parts.bot.train
 
     def killed(*args):
-        taught.parts.buffer.reopen([bad], "rita")
+        taught.parts.buffer.reopen([bad], "rev1")
         raise _KilledError
 
     taught.parts.bot.train = killed
@@ -278,12 +278,12 @@ def test_what_is_taken_back_before_a_crash_is_not_learned_after_it(taught: Schoo
 def test_a_reopened_lesson_is_still_the_versions_and_is_not_learned_twice(after: str, taught: School):
     version, buffer = taught.learned(), taught.parts.buffer
     update = buffer.get("r1.t").update
-    buffer.reopen(["r1.t"], "rita")
+    buffer.reopen(["r1.t"], "rev1")
     assert (buffer.get("r1.t").state, buffer.get("r1.t").update) == ("quarantined", update)
     if after == "undo":
-        buffer.undo("rita")
+        buffer.undo("rev1")
     else:
-        buffer.release(["r1.t"], "rita")
+        buffer.release(["r1.t"], "rev1")
     assert (buffer.get("r1.t").state, buffer.get("r1.t").update) == ("admitted", update)
     assert (taught.trainer.run_once().kind, taught.live) == ("nothing", version)
 

@@ -63,13 +63,13 @@ def test_a_version_that_is_not_there_cannot_be_got(taught: School):
 
 
 def test_show_names_samples_authors_and_verdicts(taught: School):
-    taught.teach("r1", author="ann")
-    taught.teach("r2", prompt="Do trains dream?", author="bob")
+    taught.teach("r1", author="au1")
+    taught.teach("r2", prompt="Do trains dream?", author="au2")
     version = taught.trainer.run_once().version
     page = taught.parts.versions.show(version[:12])
     assert {line.id for line in page.learned} == {"r1.t", "r2.t"}
-    assert page.authors == {"ann": 1, "bob": 1}
-    assert page.released_by == {"rita": 2}
+    assert page.authors == {"au1": 1, "au2": 1}
+    assert page.released_by == {"rev1": 2}
     assert {line.policy for line in page.learned} == {"p1"}
     assert (page.record.samples, page.record.authors, page.record.live) == (2, 2, True)
     assert page.record.gate["outcome"] == "pass"

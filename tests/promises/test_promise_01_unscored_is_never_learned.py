@@ -59,9 +59,9 @@ def test_nothing_unclean_is_ever_drawn(store, bot_keys, learner, bad) -> None:
 def test_a_reviewers_release_is_the_one_way_in(store, bot_keys, learner) -> None:
     sample = captured(store, bot_keys, how=BAD)
     assert learner.drawn() == []
-    learner.buffer.release([sample], "rita")
+    learner.buffer.release([sample], "rev1")
     assert learner.drawn() == [sample]
-    assert learner.buffer.get(sample).released_by == "rita"
+    assert learner.buffer.get(sample).released_by == "rev1"
 
 
 def test_scores_of_other_filter_versions_are_refused_at_admission_and_at_the_draw(store, bot_keys, learner) -> None:
@@ -84,7 +84,7 @@ def test_the_live_policy_of_the_draw_decides_not_the_one_of_the_capture(store, b
 
 def test_neither_time_nor_ratings_free_what_is_quarantined(store, bot_keys, learner) -> None:
     sample = captured(store, bot_keys, how={**BAD, "mode": "reinforce"})
-    for author in ("bob", "cat", "dan", "eve"):
+    for author in ("au2", "cat", "dan", "au3"):
         learner.buffer.feedback("r1", author, "up")
     assert learner.drawn() == []
     assert learner.buffer.get(sample).state == "quarantined"

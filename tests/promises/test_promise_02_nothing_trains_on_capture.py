@@ -76,10 +76,10 @@ def test_one_conversation_teaches_no_more_than_the_days_cap(store: Store, bot_ke
 def test_a_release_waives_cool_down_and_pattern_rule_and_is_audited(store: Store, bot_keys: Keys) -> None:
     learner = Learner(store, bot_keys)
     ids = [captured(store, bot_keys, f"r{n}", prompt="the same", how=BAD) for n in range(3)]
-    learner.buffer.release(ids, "rita", "harmless")
+    learner.buffer.release(ids, "rev1", "harmless")
     assert sorted(learner.learned()) == ids
     released = [event for _, event in store.run(read_log(bot_keys)) if event["type"] == "released"]
-    assert [(e["actor"], e["reason"], len(e["moves"])) for e in released] == [("rita", "harmless", 3)]
+    assert [(e["actor"], e["reason"], len(e["moves"])) for e in released] == [("rev1", "harmless", 3)]
 
 
 def test_a_frozen_learner_learns_nothing(store: Store, bot_keys: Keys) -> None:

@@ -31,12 +31,12 @@ print(json.dumps({"id": version.id, "fingerprint": dict(bot.fingerprint())}))
 
 def test_a_reply_leads_to_its_version_samples_verdicts_policy_and_filters(store: Store, bot_keys: Keys, tmp_path: Path):
     taught = school(store, bot_keys, tmp_path)
-    version = taught.learned("r1", author="ann")
+    version = taught.learned("r1", author="au1")
     parts = taught.parts
     (first, *_) = Trace(parts.bot, tmp_path, parts.versions, parts.buffer).behind(version, [Turn("user", QUESTION)])
     line = first.line
     assert line is not None
-    assert (line.id, line.author, line.request_id, line.policy) == ("r1.t", "ann", "r1", "p1")
+    assert (line.id, line.author, line.request_id, line.policy) == ("r1.t", "au1", "r1", "p1")
     assert line.filters == FILTERS
     assert line.scores
     update = parts.updates.read(parts.versions.get(version).update)

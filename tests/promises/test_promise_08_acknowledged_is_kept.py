@@ -29,15 +29,15 @@ def test_captures_reviews_and_feedback_survive_kill_9_of_redis(tmp_path: Path) -
     store = Store(server.start())
     buffer = Buffer(store, KEYS, StillClock())
     released, discarded, held = (captured(store, KEYS, f"r{n}", how=BAD if n < 2 else None) for n in range(3))
-    buffer.release([released], "rita")
-    buffer.discard([discarded], "rita")
-    buffer.feedback("r2", "bob", "up", "nice")
+    buffer.release([released], "rev1")
+    buffer.discard([discarded], "rev1")
+    buffer.feedback("r2", "au2", "up", "nice")
     kill(server)
     store.close()
     store = Store(server.start())
     buffer = Buffer(store, KEYS, StillClock())
     assert [buffer.get(i).state for i in (released, discarded, held)] == ["admitted", "discarded", "held"]
-    assert buffer.feedback("r2", "bob", "down") == "duplicate"
+    assert buffer.feedback("r2", "au2", "down") == "duplicate"
     kinds = [event["type"] for _, event in store.run(read_log(KEYS))]
     assert kinds == ["exchange", "exchange", "exchange", "released", "discarded", "feedback"]
     server.stop()
@@ -83,7 +83,7 @@ def test_settling_and_a_kill_9_between_lose_and_double_nothing(tmp_path: Path) -
     store = Store(server.start())
     buffer = Buffer(store, KEYS, StillClock(), settled=Index(tmp_path))
     gone = captured(store, KEYS, "r1", how=BAD)
-    buffer.discard([gone], "rita")
+    buffer.discard([gone], "rev1")
     token = store.run(acquire(KEYS, "me", START_MS, 10**12)) or 0
     Settler(store, KEYS, tmp_path, StillClock()).settle(token)
     captured(store, KEYS, "r2")

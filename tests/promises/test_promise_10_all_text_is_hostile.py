@@ -33,7 +33,7 @@ def seal(store: Store, keys: Keys, data_dir: Path) -> None:
 def test_hostile_text_in_every_field_comes_back_unchanged_and_forges_nothing(store, bot_keys, tmp_path, text) -> None:
     buffer = Buffer(store, bot_keys, StillClock(), settled=Index(tmp_path))
     verdict = {"reasons": [{"label": "insult", "score": 0.9, "threshold": 0.5, "detail": text}]}
-    fields = {"prompt": text, "reply": text, "previous": text, "conversation": text, "author": "ann", "model": text}
+    fields = {"prompt": text, "reply": text, "previous": text, "conversation": text, "author": "au1", "model": text}
     sample = captured(store, bot_keys, prompt_verdict=verdict, how=BAD, **fields)
     store.run(begin(bot_keys, BeginRequest("r2", START_MS, conversation=text, messages=("m",))))
     before = buffer.get(sample)
