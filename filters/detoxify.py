@@ -192,7 +192,7 @@ def read_checkpoint(path: Path, expected: str) -> Checkpoint:
         arch = dict(loaded["config"]["arch"]["args"])
         classes = [str(name) for name in loaded["config"]["dataset"]["args"]["classes"]]
         state = dict(loaded["state_dict"])
-    except Exception as exc:
+    except Exception as exc:  # the edge to a foreign file, which may break the reader in any way
         raise WeightsError(f"{path} is not a detoxify checkpoint: {type(exc).__name__}") from exc
     for key, ending in (("model_name", "ForSequenceClassification"), ("tokenizer_name", "Tokenizer")):
         given = str(arch.get(key))

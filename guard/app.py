@@ -216,7 +216,7 @@ def _map_errors(app: FastAPI, metrics: Metrics) -> None:
         _LOG.error("a request failed unexpectedly", exc_info=exc)
         return await answered(request, GuardError("something went wrong here; the log knows more"))
 
-    async def gone(request: Request, exc: Exception) -> Response:  # noqa: ARG001
+    async def gone(request: Request, exc: Exception) -> Response:  # noqa: ARG001 - the framework passes both
         return Response(status_code=499)
 
     for kind in (GuardError, LearnerError, HTTPException, RequestValidationError):

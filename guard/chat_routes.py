@@ -41,7 +41,7 @@ def chat_router(proxy: Proxy, upstream: Upstream, limits: openai_chat.Limits) ->
         return EventStream(_chunks(events, head, chat), _headers(head, None))
 
     @router.get("/models")
-    async def models(identity: Client) -> dict[str, Any]:  # noqa: ARG001
+    async def models(identity: Client) -> dict[str, Any]:  # noqa: ARG001 - it checks the key
         rows = [
             {"id": name, "object": "model", "created": 0, "owned_by": "tayguard"} for name in await upstream.models()
         ]

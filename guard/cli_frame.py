@@ -197,7 +197,7 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception as exc:
+    except Exception as exc:  # the edge: every error is one line
         known = status_of(exc)
         if known is None:
             raise

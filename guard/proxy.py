@@ -93,7 +93,7 @@ class Proxy:
             passage.error = type(exc).__name__
             passage.finish = "upstream_error" if isinstance(exc, UpstreamError) else "refused"
             raise
-        except Exception as exc:
+        except Exception as exc:  # the edge: counted as failed, not as a client that left, and raised on
             passage.error, passage.finish = type(exc).__name__, "failed"
             raise
         finally:

@@ -215,7 +215,7 @@ class Scoring:
             raise
         except NotScoredError:
             raise
-        except Exception as exc:
+        except Exception as exc:  # the edge of foreign filters: unscored, with the kind
             self.breaker.failed()
             raise self._failed("raised", f"a filter failed with {type(exc).__name__}") from exc
         finally:
