@@ -11,7 +11,11 @@ BIN := $(VENV)/bin
 # PyTorch's own page ("Get Started", compute platform: CPU) gives the line that installs a CPU build; then run make setup.
 TORCH ?= torch==2.13.0
 SOAK_S ?= 600
-BENCHES := bench.encoder bench.startup bench.message bench.rollback bench.clone bench.thresholds bench.transforms
+DATA ?= ../shared/data
+LINES ?= 100000
+# Times first, while the machine is cool; those that read DATA are given it; the clone, which installs anew, at the end.
+BENCHES := encoder startup message stream rollback "score_stream --lines $(LINES)" \
+  "speed $(DATA)" "accuracy $(DATA)" "thresholds $(DATA)" "spans $(DATA)" "transforms $(DATA)" "cache $(DATA)" clone
 
 # A stamp holds what it was made from. It is written last, so that an interrupted run starts over.
 STAMP_OF = { $(PYTHON) --version; echo "$(TORCH)"; cat $(1); } | sha256sum
@@ -60,8 +64,8 @@ lint: setup-dev ## format, lint and types
 test: lint ## lint, then unit, promises and end-to-end
 	$(ONE_THREAD) $(BIN)/python -m pytest -m "not soak"
 
-bench: setup-dev ## every figure that the README quotes
-	@for figure in $(BENCHES); do echo "== python -m $$figure"; $(ONE_THREAD) $(BIN)/python -m $$figure; done
+bench: setup-dev ## every figure that the README quotes; DATA is the data folder, LINES the lines of the long run
+	@for bench in $(BENCHES); do echo "== python -m bench.$$bench"; $(ONE_THREAD) $(BIN)/python -m bench.$$bench; done
 
 soak: setup-dev ## the long and destructive tests, bounded by SOAK_S seconds
 	@SOAK_S=$(SOAK_S) $(ONE_THREAD) timeout --signal=INT --kill-after=30 $$(( $(SOAK_S) + 60 )) \

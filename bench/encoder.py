@@ -1,25 +1,19 @@
-"""Measure the built encoder against the original in fp32: ``python -m bench.encoder``; prints one JSON object."""
+"""Time the built encoder against the original in torch, one thread each: ``python -m bench.encoder``; prints JSON."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 import transformers
 
-from filters.encoder import OnnxEncoder
+from filters.encoder import CLS, SEP, OnnxEncoder
 from filters.models import source
 
-TEXTS = (
-    "hello",
-    "What do you like to do at the weekend, and who do you like to do it with?",
-    "This topic covers the history of the county and its people, with dates.",
-    "You are a kind and patient teacher. " * 4,
-    "The garden behind the house was full of roses, and every morning a fox came by to look at them. " * 5,
-)
 RUNS = 100
 
 
@@ -37,21 +31,17 @@ def main() -> None:
     torch.set_num_threads(1)
     encoder = OnnxEncoder()
     model = transformers.BertModel.from_pretrained(source.find())
-    model.eval()
-    cosines, figures = [], {}
-    for text in TEXTS:
-        ids = torch.tensor([[101, *encoder.token_ids(text), 102]])
-        with torch.no_grad():
-            mean = model(ids).last_hidden_state.mean(1)[0].numpy()
-        cosines.append(float(encoder.embed_many([text])[0] @ mean / np.linalg.norm(mean)))
-    words = encoder.token_ids("garden " * 126)
-    for tokens in (20, 128):
+    model.train(mode=False)
+    figures = {}
+    words = encoder.tokens("garden " * 126).ids
+    for tokens in (10, 24, 64, 128):
         ids = words[: tokens - 2]
-        row = torch.tensor([[101, *ids, 102]])
+        row = torch.tensor([[CLS, *ids, SEP]])
         with torch.inference_mode():
-            figures[f"torch_fp32_p50_ms_{tokens}_tokens"] = median_ms(lambda row=row: model(row))
-        figures[f"p50_ms_{tokens}_tokens"] = median_ms(lambda ids=ids: encoder.run(ids))
-    print(json.dumps({"least_cosine": round(min(cosines), 5), **figures}, indent=2))
+            figures[f"torch_fp32_p50_ms_{tokens}_tokens"] = median_ms(partial(model, row))
+        figures[f"settled_early_p50_ms_{tokens}_tokens"] = median_ms(partial(encoder.run, [ids], embed=False))
+        figures[f"all_layers_p50_ms_{tokens}_tokens"] = median_ms(partial(encoder.run, [ids], embed=True))
+    print(json.dumps(figures, indent=2))
 
 
 if __name__ == "__main__":

@@ -86,6 +86,11 @@ class DetoxifyFilter:
         return self._version
 
     @property
+    def memoryless(self) -> bool:
+        """Whether the scores depend on the item's text alone."""
+        return True
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """The model's labels: six, or seven with ``sexual_explicit``."""
         return self._labels
@@ -110,14 +115,14 @@ class DetoxifyFilter:
 
     def _windows(self, text: str) -> list[Unit]:
         """Return the text in pieces that detoxify does not cut."""
-        whole = Unit(text, 0, len(text), "", self.count_tokens(text))
+        whole = Unit(text, 0, len(text), (), self.count_tokens(text))
         if whole.tokens <= MAX_TOKENS:
             return [whole]
         windows: list[Unit] = []
         for unit in split(text, self.count_tokens):
             last = windows[-1] if windows else None
             if last and last.tokens + unit.tokens <= WINDOW_TOKENS:
-                windows[-1] = Unit(last.text + unit.text, last.start, unit.end, "", last.tokens + unit.tokens)
+                windows[-1] = Unit(last.text + unit.text, last.start, unit.end, (), last.tokens + unit.tokens)
             else:
                 windows.append(unit)
         return windows

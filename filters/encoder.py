@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +13,12 @@ import onnxruntime
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, InvalidProtobuf, NoSuchFile
 from tokenizers import Tokenizer
 
+from filters.emoji import has_emoji, named
 from filters.errors import WeightsError
 from filters.models.source import ENCODER, FOLDER, sha256_of
 from filters.normalise import encodable
 from filters.types import Embedding
+from filters.units import Unit, chains, split
 
 MAX_TOKENS = 510  # 512 positions less the two special tokens
 CLS, SEP = 101, 102
@@ -25,10 +26,43 @@ CLS, SEP = 101, 102
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What one pass gives: ``embedding`` (384,), unit length; ``logits`` (2, labels), see ``filters.models.graph``."""
+    """What one pass over units gives.
+
+    Attributes
+    ----------
+    embedding
+        (384,), unit length: the whole of what was read. Zero where it was not asked for and an early layer settled all.
+    means
+        (units, 384), rows of unit length, or zero.
+    logits
+        (units, labels).
+    peaks
+        A (tokens, labels) array per unit, its special tokens left out: what each token gives to the logits.
+    """
 
     embedding: Embedding
+    means: Embedding
     logits: npt.NDArray[np.float32]
+    peaks: tuple[npt.NDArray[np.float32], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A text's token ids, and for each the half-open range of characters it stands for."""
+
+    ids: tuple[int, ...]
+    ranges: tuple[tuple[int, int], ...]
+
+
+def read_tokens(tokenizer: Tokenizer, text: str) -> Tokens:
+    """Return the tokens of ``text`` as the encoder reads it."""
+    plain = encodable(text)
+    if not has_emoji(plain):
+        found = tokenizer.encode(plain, add_special_tokens=False)
+        return Tokens(tuple(found.ids), tuple(found.offsets))
+    told, places = named(plain)
+    found = tokenizer.encode(told, add_special_tokens=False)
+    return Tokens(tuple(found.ids), tuple((places[start], places[end - 1] + 1) for start, end in found.offsets))
 
 
 class OnnxEncoder:
@@ -71,42 +105,49 @@ class OnnxEncoder:
         found: dict[str, int] = self._tokenizer.get_vocab()
         return found
 
-    def token_ids(self, text: str) -> list[int]:
-        """Return the ids of ``text`` without special tokens, never cut."""
-        return list(self._tokenizer.encode(encodable(text), add_special_tokens=False).ids)
+    def tokens(self, text: str) -> Tokens:
+        """Return the tokens of ``text`` without special ones, never cut; emoji are read by their names."""
+        return read_tokens(self._tokenizer, text)
 
     def count_tokens(self, text: str) -> int:
         """Return the number of tokens of ``text``, special tokens not counted."""
-        return len(self.token_ids(text))
+        return len(self.tokens(text).ids)
 
-    def run(self, ids: Sequence[int], context: Sequence[int] = ()) -> Pass:
-        """Return the pass over ``context`` and ``ids``, of which only ``ids`` are judged.
+    def run(self, units: Sequence[Sequence[int]], *, embed: bool = True) -> Pass:
+        """Return the pass over consecutive units' token ids; a unit is read with those before it, never those after.
+
+        Without ``embed`` the upper layers run only where a unit needs them; logits are the same either way.
 
         Raises
         ------
         ValueError
-            Both together are longer than ``max_tokens``; split the text with :mod:`filters.units`.
+            There is no unit, or all together are longer than ``max_tokens``; take :func:`filters.units.chains`.
         """
-        embedding, logits = self._run(["embedding", "logits"], ids, context)
-        return Pass(embedding[0], logits)
-
-    def features(self, text: str, max_tokens: int) -> npt.NDArray[np.float32]:
-        """Return the heads' input over the first tokens of ``text``; only of a file that was built without heads."""
-        found: npt.NDArray[np.float32] = self._run(["features"], self.token_ids(text)[:max_tokens], ())[0][0]
-        return found
+        ids = [CLS, *(token for unit in units for token in (*unit, SEP))]
+        if not units or len(ids) > MAX_TOKENS + 2:
+            raise ValueError(
+                f"{len(ids)} tokens in one pass, at most {MAX_TOKENS + 2}: split the text into units first"
+            )
+        lengths = [len(unit) + 1 for unit in units]
+        numbers = np.repeat(np.arange(len(units)), [1 + lengths[0], *lengths[1:]])
+        embedding, means, logits, peaks = self._session.run(
+            ["embedding", "means", "logits", "peaks"],
+            {"ids": np.array([ids], np.int64), "unit": numbers, "whole": np.array(embed)},
+        )
+        ends = 1 + np.cumsum(lengths)
+        each = tuple(peaks[end - length : end - 1] for end, length in zip(ends, lengths, strict=True))
+        return Pass(embedding[0], means, logits, each)
 
     def embed_many(self, texts: Sequence[str]) -> Embedding:
-        """Return ``(n_texts, 384)`` float32, rows of unit length; raises ValueError for a text over ``max_tokens``."""
-        rows = [self._run(["embedding"], self.token_ids(text), ())[0][0] for text in texts]
-        return np.stack(rows) if rows else np.zeros((0, self.dim), dtype=np.float32)
+        """Return ``(n_texts, 384)`` float32, rows of unit length: the mean of a long text's chains, by their length."""
+        return np.stack([self._embed(text) for text in texts]) if texts else np.zeros((0, self.dim), dtype=np.float32)
 
-    def _run(self, outputs: list[str], ids: Sequence[int], context: Sequence[int]) -> list[Any]:
-        length = len(ids) + len(context)
-        if length > MAX_TOKENS:
-            raise ValueError(f"{length} tokens in one pass, at most {MAX_TOKENS}: split the text into units first")
-        row = np.array([[CLS, *context, *ids, SEP]], dtype=np.int64)
-        start = np.array([1 + len(context)], dtype=np.int64)
-        return list(self._session.run(outputs, {"ids": row, "start": start}))
+    def _embed(self, text: str) -> Embedding:
+        whole = np.zeros(self.dim, dtype=np.float32)
+        for chain in chains(split(text, self.count_tokens)) or [[Unit("", 0, 0, (), 0)]]:
+            ids = [self.tokens(unit.text).ids for unit in chain]
+            whole += self.run(ids).embedding * np.float32(1 + sum(map(len, ids)))
+        return whole / np.linalg.norm(whole)
 
 
 def _options() -> onnxruntime.SessionOptions:

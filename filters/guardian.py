@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from filters.code import code_version
 from filters.errors import FilterError
 from filters.merge import Running, over_filters, over_variants
 from filters.normalise import Normaliser, Variant
 from filters.policy import Policy, worst_learn, worst_serve
 from filters.toxicity import ToxicityFilter
 from filters.types import Filter, Item, Scores, Verdict
-from filters.units import Unit, UnitSplitter
+from filters.units import Unit, UnitSplitter, chains
 from filters.wire import Json, reason_to_json
 
 
@@ -48,11 +50,19 @@ class Fold:
 
     def feed(self, piece: str) -> list[Judged]:
         """Return what ``piece`` closes, judged, in order."""
-        return [self.add(unit, self.score(unit)) for unit in self.split(piece)]
+        return self._judged(self.split(piece))
 
     def close(self) -> list[Judged]:
         """Return the rest, judged; a text without a character is judged as one empty unit."""
-        return [self.add(unit, self.score(unit)) for unit in self.rest()]
+        return self._judged(self.rest())
+
+    def whole(self, text: str) -> list[Judged]:
+        """Return a whole text's units, judged: as :meth:`feed` and :meth:`close` would, in the fewest passes."""
+        return self._judged([*self.split(text), *self.rest()])
+
+    def _judged(self, units: Sequence[Unit]) -> list[Judged]:
+        scored = ((chain, self.score(chain)) for chain in chains(units))
+        return [self.add(unit, found) for chain, each in scored for unit, found in zip(chain, each, strict=True)]
 
     def split(self, piece: str) -> list[Unit]:
         """Return the units that ``piece`` closes, for :meth:`score` and :meth:`add`, one after the other."""
@@ -62,7 +72,7 @@ class Fold:
 
     def rest(self) -> list[Unit]:
         """Return the last units; one empty unit where there were none."""
-        return self._splitter.close() or ([] if self._any else [Unit("", 0, 0, "", 0)])
+        return self._splitter.close() or ([] if self._any else [Unit("", 0, 0, (), 0)])
 
     @property
     def scores(self) -> dict[str, Scores]:
@@ -73,11 +83,25 @@ class Fold:
         """Return the verdict on the text so far, by the pinned policy if no other is given."""
         return (policy or self._policy).decide(list(self.scores.values()), self._item.direction)
 
-    def score(self, unit: Unit) -> tuple[Scores, ...]:
-        """Return every filter's scores of a unit; nothing of the fold changes, so it may run in another thread."""
-        item = replace(self._item, text=unit.text, context=unit.context or self._item.context)
-        others = self._normaliser.variants(unit.text, unit.context)
-        return tuple(score_unit(one, item, others) for one in self._filters)
+    def score(self, units: Sequence[Unit]) -> list[tuple[Scores, ...]]:
+        """Return every filter's scores of consecutive units, which share a pass where they are of one chain.
+
+        Nothing of the fold changes, so it may run in another thread.
+        """
+        items = [replace(self._item, text=unit.text, context=unit.context or self._item.context) for unit in units]
+        others = [self._normaliser.variants(unit.text, "".join(unit.context)) for unit in units]
+        return list(zip(*(score_units(one, items, others) for one in self._filters), strict=True))
+
+    def material(self, unit: Unit) -> bytes | None:
+        """Return all that a unit's scores depend on, the versions included; None where a filter has a memory.
+
+        A filter says that it has none by a true attribute ``memoryless``.
+        """
+        if not all(getattr(one, "memoryless", False) for one in self._filters):
+            return None
+        versions = [[one.name, one.version] for one in self._filters]
+        item = [unit.text, unit.context or self._item.context, self._item.prompt, self._item.direction]
+        return json.dumps([code_version(), versions, item]).encode()
 
     def add(self, unit: Unit, found: tuple[Scores, ...]) -> Judged:
         """Take in the scores of the next unit, and return the judgement of the text up to its end."""
@@ -87,20 +111,26 @@ class Fold:
         return Judged(unit, found, self.verdict())
 
 
-def score_unit(one: Filter, item: Item, others: Sequence[Variant] = ()) -> Scores:
-    """Return a filter's scores of a unit over its variants; what the filter does wrong is *unscored*, with a reason."""
-    items = [item, *(replace(item, text=variant.text) for variant in others)]
+def score_units(one: Filter, items: Sequence[Item], others: Sequence[Sequence[Variant]]) -> list[Scores]:
+    """Return a filter's scores of each item over its variants; what it does wrong is *unscored*, with a reason."""
+    asked = [
+        *items,
+        *(replace(item, text=other.text) for item, each in zip(items, others, strict=True) for other in each),
+    ]
     try:
-        found = one.score_many(items)
-        problem = _problem(one, items, found)
+        found = one.score_many(asked)
+        problem = _problem(one, asked, found)
     except FilterError as exc:
         problem = str(exc)
     except Exception as exc:  # noqa: BLE001  (the edge to plug-ins of others, which may raise anything: fail closed)
         problem = f"the filter raised {type(exc).__name__}"
     if problem:
-        return Scores(one.name, one.version, coverage=0.0, error=problem)
-    named = zip((variant.name for variant in others), found[1:], strict=True)
-    return over_variants(found[0], list(named))
+        return [Scores(one.name, one.version, coverage=0.0, error=problem) for _ in items]
+    rest = iter(found[len(items) :])
+    return [
+        over_variants(plain, [(other.name, next(rest)) for other in each])
+        for plain, each in zip(found, others, strict=False)  # found goes on with the variants
+    ]
 
 
 def _problem(one: Filter, items: Sequence[Item], found: Sequence[Scores]) -> str:
@@ -156,8 +186,7 @@ class Guardian:
     def judge(self, item: Item, policy: Policy | None = None) -> tuple[dict[str, Scores], Verdict]:
         """Return each filter's scores of a whole text, and the verdict."""
         fold = self.fold(item, policy)
-        fold.feed(item.text)
-        fold.close()
+        fold.whole(item.text)
         return fold.scores, fold.verdict()
 
     def score_many(self, texts: Sequence[str | Item]) -> list[Scores]:

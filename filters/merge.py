@@ -51,7 +51,7 @@ class Running:
         self.error = self.error or scores.error
         self.absent.update(scores.absent)
         for label, value in scores.values.items():
-            self._span(Span(unit.start, unit.end, label, value))
+            self._spans(unit, label, value, scores)
             if value > self.values.get(label, -1.0):
                 self.values[label] = value
                 self.variants.pop(label, None)
@@ -62,6 +62,15 @@ class Running:
         if scores.embedding is not None:
             share = scores.embedding * np.float32(weight)
             self.embedding = share if self.embedding is None else self.embedding + share
+
+    def _spans(self, unit: Unit, label: str, value: float, scores: Scores) -> None:
+        """Note where in the text the score stands: the filter's own spans, or else the unit.
+
+        What only a variant shows has no place of its own in the text.
+        """
+        own = [span for span in scores.spans if span.label == label and label not in scores.variants]
+        for span in own or [Span(0, unit.end - unit.start, label, value)]:
+            self._span(Span(unit.start + span.start, unit.start + span.end, label, value))
 
     def _span(self, span: Span) -> None:
         spans = self.spans.setdefault(span.label, [])

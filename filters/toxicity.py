@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
-from filters.encoder import OnnxEncoder
+from filters.code import code_version
+from filters.encoder import OnnxEncoder, Tokens
 from filters.merge import Running
-from filters.types import Item, Scores
-from filters.units import UNIT_TOKENS, Unit, split
+from filters.types import Item, Scores, Span
+from filters.units import UNIT_TOKENS, chains, split
 
-CONTEXT_TOKENS = (
-    48  # of the 128 that a unit brings: the pass of a sentence in a long text costs a third of what all would
-)
+SPAN_SCORE = 0.1
+"""A unit whose score is lower has no spans of its own: it is what anybody says."""
+
+SPAN_DEPTH = 1.5
+"""How far below the highest peak of a unit, in logits, a token still belongs to the span; see ``bench/spans.py``."""
+
+Floats = npt.NDArray[np.float64]
 
 
 class ToxicityFilter:
-    """Labels of the heads on :class:`filters.encoder.OnnxEncoder`, each the worse of two readings.
+    """Labels of :class:`filters.encoder.OnnxEncoder`, each unit read with the units before it.
 
-    One reading looks at the text alone with its context attended to, the other at both together, so that neither a
-    benign context hides a bad sentence nor a bad one hides by being cut in two.
+    With ``embed``, scores of what people say (direction ``in``) carry the embedding; it costs the upper layers, which
+    plain talk does without otherwise. The scores are the same.
     """
 
-    def __init__(self, encoder: OnnxEncoder | None = None, name: str = "toxicity") -> None:
+    def __init__(self, encoder: OnnxEncoder | None = None, name: str = "toxicity", *, embed: bool = False) -> None:
         self.encoder = encoder or OnnxEncoder()
+        self._embed = embed
         self._name = name
+        self._version = hashlib.sha256(f"{self.encoder.version} {code_version()}".encode()).hexdigest()
 
     @property
     def name(self) -> str:
@@ -34,8 +43,13 @@ class ToxicityFilter:
 
     @property
     def version(self) -> str:
-        """The encoder's, whose file holds the heads as well."""
-        return self.encoder.version
+        """sha256 over the encoder's file, which holds the heads as well, and the code that reads a text."""
+        return self._version
+
+    @property
+    def memoryless(self) -> bool:
+        """Whether the scores depend on the item's text, context, prompt and direction alone."""
+        return True
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -43,34 +57,92 @@ class ToxicityFilter:
         return self.encoder.labels
 
     def score_many(self, items: Sequence[Item]) -> list[Scores]:
-        """Return one :class:`Scores` per item, in order; a text longer than a unit is split into units."""
-        return [self._score(item) for item in items]
+        """Return one :class:`Scores` per item, in order; consecutive units of one text share a pass.
 
-    def _score(self, item: Item) -> Scores:
-        ids = self.encoder.token_ids(item.text)
-        if not ids:
-            return Scores(self._name, self.version, dict.fromkeys(self.labels, 0.0))
-        if len(ids) > UNIT_TOKENS:
-            return self._score_units(item)
-        context = self.encoder.token_ids(item.context)[-CONTEXT_TOKENS:]
-        passed = self.encoder.run(ids, context)
-        worst = passed.logits.max(axis=0).astype(np.float64)
-        values = 1.0 / (1.0 + np.exp(-np.clip(worst, -30.0, 30.0)))
-        labelled = {label: float(value) for label, value in zip(self.labels, values, strict=True)}
-        return Scores(self._name, self.version, labelled, embedding=passed.embedding)
+        A text longer than a unit is split into units.
+        """
+        found: list[Scores] = []
+        for chain in _chained(items):
+            found += self._score_chain(chain)
+        return found
+
+    def _score_chain(self, chain: Sequence[Item]) -> list[Scores]:
+        read = [self.encoder.tokens(item.text) for item in chain]
+        if any(len(tokens.ids) > UNIT_TOKENS for tokens in read):
+            return [self._score_units(item) for item in chain]
+        if not any(tokens.ids for tokens in read):
+            return [self._nothing() for _ in chain]
+        context = [self.encoder.tokens(text).ids for text in chain[0].context]
+        wanted = self._embed and chain[0].direction == "in"
+        passed = self.encoder.run([*context, *(tokens.ids for tokens in read)], embed=wanted)
+        first = len(context)
+        scores = 1.0 / (1.0 + np.exp(-np.clip(passed.logits[first:].astype(np.float64), -30.0, 30.0)))
+        return [
+            Scores(
+                self._name,
+                self.version,
+                dict(zip(self.labels, map(float, values), strict=True)),
+                spans=tuple(self._spans(item.text, tokens, peaks, values)),
+                embedding=embedding if wanted else None,
+            )
+            if tokens.ids
+            else self._nothing()
+            for item, tokens, peaks, values, embedding in zip(
+                chain, read, passed.peaks[first:], scores, passed.means[first:], strict=True
+            )
+        ]
+
+    def _nothing(self) -> Scores:
+        return Scores(self._name, self.version, dict.fromkeys(self.labels, 0.0))
+
+    def _spans(self, text: str, tokens: Tokens, peaks: npt.NDArray[np.float32], values: Floats) -> Iterator[Span]:
+        """Yield the words of a unit that carry its scores."""
+        for column in np.flatnonzero(values >= SPAN_SCORE):
+            high = peaks[:, column] >= peaks[:, column].max() - SPAN_DEPTH
+            for start, end in _words(text, [tokens.ranges[at] for at in np.flatnonzero(high)]):
+                yield Span(start, end, self.labels[column], float(values[column]))
 
     def _score_units(self, item: Item) -> Scores:
+        """Return the scores of a text that nobody has split."""
         running = Running(self._name, self.version)
-        for unit in split(item.text, self.encoder.count_tokens):
-            context = unit.context or item.context
-            if len(self.encoder.token_ids(unit.text)) > UNIT_TOKENS:
-                running.add(unit, Scores(self._name, self.version, coverage=0.0, error="a unit has too many tokens"))
-                continue
-            running.add(
-                Unit(unit.text, unit.start, unit.end, context, unit.tokens), self._score(_part(item, unit, context))
-            )
+        for chain in chains(split(item.text, self.encoder.count_tokens)):
+            if any(len(self.encoder.tokens(unit.text).ids) > UNIT_TOKENS for unit in chain):
+                unread = Scores(self._name, self.version, coverage=0.0, error="a unit has too many tokens")
+                found = [unread for _ in chain]
+            else:
+                found = self._score_chain([Item(unit.text, context=unit.context) for unit in chain])
+            for unit, scores in zip(chain, found, strict=True):
+                running.add(unit, scores)
         return running.scores
 
 
-def _part(item: Item, unit: Unit, context: str) -> Item:
-    return Item(unit.text, item.direction, item.prompt, item.author, item.conversation, item.at_ms, context)
+def _chained(items: Sequence[Item]) -> list[list[Item]]:
+    """Return consecutive items together, each of which has those before it as the end of its context."""
+    found: list[list[Item]] = []
+    for item in items:
+        last = found[-1][-1] if found else None
+        if last is not None and last.text and item.context == (*last.context, last.text):
+            found[-1].append(item)
+        else:
+            found.append([item])
+    return found
+
+
+def _words(text: str, ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return ranges widened to whole words, those that meet put together.
+
+    >>> _words("You are stupid, really", [(8, 11), (11, 14)])
+    [(8, 14)]
+    """
+    found: list[tuple[int, int]] = []
+    for left, right in ranges:
+        start, end = left, right
+        while start and text[start - 1].isalnum():
+            start -= 1
+        while end < len(text) and text[end].isalnum():
+            end += 1
+        if found and not text[found[-1][1] : start].strip():
+            found[-1] = (found[-1][0], end)
+        else:
+            found.append((start, end))
+    return found

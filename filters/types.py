@@ -29,8 +29,8 @@ Embedding = npt.NDArray[np.float32]
 class Item:
     """One text to score, with what is known about where it came from.
 
-    ``prompt`` is the turn that ``text`` answers; ``context`` stands directly left of ``text`` in the same message: it
-    helps to read ``text`` and is scored elsewhere. ``at_ms`` is UTC milliseconds since 1970.
+    ``prompt`` is the turn that ``text`` answers; ``context`` are the units that stand directly left of ``text`` in the
+    same message: they help to read ``text`` and are scored elsewhere. ``at_ms`` is UTC milliseconds since 1970.
     """
 
     text: str
@@ -39,7 +39,7 @@ class Item:
     author: str | None = None
     conversation: str | None = None
     at_ms: int | None = None
-    context: str = ""
+    context: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,7 @@ and the units put together are the text again.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -23,12 +22,16 @@ WIDE_TERMINATORS = frozenset("。！？")  # need no space after them
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """``text`` is ``[start, end)`` of the whole; ``context`` stands directly left of it, at most 128 tokens."""
+    """``text`` is ``[start, end)`` of the whole; ``context`` are the units of its chain that stand directly left of it.
+
+    A chain is what one pass of the encoder reads: as long as a unit's context has at most 128 tokens it goes on, then
+    the next unit begins a new one, with the unit before it as its first context.
+    """
 
     text: str
     start: int
     end: int
-    context: str
+    context: tuple[str, ...]
     tokens: int
 
 
@@ -53,7 +56,7 @@ class UnitSplitter:
         self._tokens = 0
         self._word: list[str] = []  # the open word, with the whitespace before it
         self._weight = 0
-        self._left: deque[Unit] = deque()
+        self._chain: list[Unit] = []
 
     def feed(self, piece: str) -> list[Unit]:
         """Return the units that ``piece`` closes."""
@@ -144,7 +147,7 @@ class UnitSplitter:
         text = "".join(self._text)
         self._text.clear()
         if text:
-            context = "".join(unit.text for unit in self._left)
+            context = tuple(unit.text for unit in self._chain)
             unit = Unit(text, self._start, self._start + len(text), context, self._tokens)
             closed.append(unit)
             self._start = unit.end
@@ -152,10 +155,10 @@ class UnitSplitter:
         self._tokens = 0
 
     def _remember(self, unit: Unit) -> None:
-        self._left.append(unit)
         # A unit of invisible characters has no token, but takes its place: the context stays bounded.
-        while sum(max(1, left.tokens) for left in self._left) > self._context_tokens:
-            self._left.popleft()
+        if sum(1 + left.tokens for left in (*self._chain, unit)) > self._context_tokens:
+            self._chain.clear()
+        self._chain.append(unit)
 
 
 def split(text: str, count_tokens: Callable[[str], int]) -> list[Unit]:
@@ -166,3 +169,19 @@ def split(text: str, count_tokens: Callable[[str], int]) -> list[Unit]:
     """
     splitter = UnitSplitter(count_tokens)
     return [*splitter.feed(text), *splitter.close()]
+
+
+def chains(units: Iterable[Unit]) -> list[list[Unit]]:
+    """Return consecutive units together that one pass can read: each has those before it as the end of its context.
+
+    >>> [[unit.text for unit in chain] for chain in chains(split("One. Two.", lambda text: len(text.split())))]
+    [['One.', ' Two.']]
+    """
+    found: list[list[Unit]] = []
+    for unit in units:
+        last = found[-1][-1] if found else None
+        if last is not None and unit.context == (*last.context, last.text):
+            found[-1].append(unit)
+        else:
+            found.append([unit])
+    return found

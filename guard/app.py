@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI
@@ -18,14 +18,17 @@ from starlette.responses import JSONResponse, Response
 from filters.guardian import Guardian
 from filters.policy import Policy
 from guard.auth import KeyRecord, KeyRing
+from guard.bot_routes import Relayed, rasa_router, relay_router
+from guard.cache import CacheLimits, ScoreCache, SharedScores
 from guard.chat_routes import chat_router, feedback_router
 from guard.check_routes import check_router
 from guard.checking import Checks
 from guard.dialects.openai_chat import Limits
+from guard.dialects.relay_settings import RelaySettings
 from guard.entry import Entry, EntryLimits
 from guard.errors import BadRequestError, BusyError, ConversationBusyError, GuardError, NotFoundError
 from guard.health import Health
-from guard.hold import Judge
+from guard.judging import Judge
 from guard.live import Live, policy_reader
 from guard.metrics import CONTENT_TYPE, Metrics
 from guard.passage import Learning
@@ -62,6 +65,7 @@ class Deps:
     static_keys: Sequence[KeyRecord] = ()
     limits: Limits = field(default_factory=Limits)
     scoring: ScoringLimits = field(default_factory=ScoringLimits)
+    cache: CacheLimits = field(default_factory=CacheLimits)
     entry: EntryLimits = field(default_factory=EntryLimits)
     learning: Learning = field(default_factory=Learning)
     feedback: BufferSettings = field(default_factory=BufferSettings)
@@ -71,6 +75,8 @@ class Deps:
     poll_s: float = 0.25
     docs: bool = True
     routers: Sequence[APIRouter] = ()
+    relays: Mapping[str, tuple[RelaySettings, Upstream]] = field(default_factory=dict)
+    relays_teach: bool = False  # the embedded bot does not learn what people say to another one
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +87,11 @@ class Running:
     keyring: KeyRing
     live: Live
     scoring: Scoring
+    cache: ScoreCache | None
     recorder: Recorder
     entry: Entry
     proxy: Proxy
+    relays: Mapping[str, Relayed]
     checks: Checks
     health: Health
     metrics: Metrics
@@ -99,6 +107,8 @@ def create_app(deps: Deps) -> FastAPI:
     app.state.running = running
     app.state.keyring = running.keyring
     app.include_router(chat_router(running.proxy, deps.upstream, deps.limits))
+    app.include_router(rasa_router(running.proxy, deps.limits))
+    app.include_router(relay_router(running.relays, deps.limits))
     app.include_router(check_router(running.checks, deps.limits, trust_system=deps.trust_system))
     app.include_router(feedback_router(deps.store, deps.keys, deps.hashed, deps.clock, deps.feedback, deps.limits))
     app.include_router(_operations(running))
@@ -130,15 +140,14 @@ def _put_together(deps: Deps) -> Running:
         deadline_s=deps.capture_deadline_s,
     )
     entry = Entry(deps.store, deps.keys, live, clock=deps.clock, limits=deps.entry)
-    hops = Hops(entry, scoring, deps.guardian, deps.upstream, recorder, metrics)
-    proxy = Proxy(
-        hops,
-        deps.learning,
-        hashed=deps.hashed,
-        clock=deps.clock,
-        trust_system=deps.trust_system,
-        answer_s=deps.entry.answer_s,
-    )
+    cache = _cache_of(deps, metrics)
+    hops = Hops(entry, scoring, deps.guardian, deps.upstream, recorder, metrics, cache)
+    proxy = _proxy(deps, hops, deps.learning)
+    beside = deps.learning if deps.relays_teach else replace(deps.learning, mode="off")
+    relays = {
+        name: Relayed(settings, _proxy(deps, replace(hops, upstream=upstream), beside))
+        for name, (settings, upstream) in deps.relays.items()
+    }
     checks = Checks(
         deps.store,
         deps.keys,
@@ -149,10 +158,30 @@ def _put_together(deps: Deps) -> Running:
         hashed=deps.hashed,
         clock=deps.clock,
         monotonic=deps.monotonic,
+        cache=cache,
     )
     judge = Judge(deps.guardian, deps.default_policy, scoring)
     health = Health(live, scoring, judge, deps.upstream, monotonic=deps.monotonic)
-    return Running(deps, keyring, live, scoring, recorder, entry, proxy, checks, health, metrics)
+    return Running(deps, keyring, live, scoring, cache, recorder, entry, proxy, relays, checks, health, metrics)
+
+
+def _proxy(deps: Deps, hops: Hops, learning: Learning) -> Proxy:
+    return Proxy(
+        hops,
+        learning,
+        hashed=deps.hashed,
+        clock=deps.clock,
+        trust_system=deps.trust_system,
+        answer_s=deps.entry.answer_s,
+    )
+
+
+def _cache_of(deps: Deps, metrics: Metrics) -> ScoreCache | None:
+    entries, clock, monotonic = deps.cache.entries, deps.clock, deps.monotonic
+    if not entries:
+        return None
+    shared = SharedScores(deps.store, deps.keys, entries, clock=clock, monotonic=monotonic)
+    return ScoreCache(entries, deps.hashed, metrics, shared if deps.cache.shared else None)
 
 
 @asynccontextmanager
@@ -175,11 +204,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         running.live.end()
         poller.cancel()
         await asyncio.gather(poller, return_exceptions=True)
-        await running.proxy.close()
+        await asyncio.gather(*(one.close() for one in (running.proxy, *(r.proxy for r in running.relays.values()))))
         await running.entry.close()
         await running.recorder.close()
         running.scoring.stop()
-        await running.deps.upstream.close()
+        if running.cache is not None:
+            await running.cache.close()
+        for upstream in (running.deps.upstream, *(one for _, one in running.deps.relays.values())):
+            await upstream.close()
         await running.deps.store.close()
 
 

@@ -35,10 +35,10 @@ def chat_router(proxy: Proxy, upstream: Upstream, limits: openai_chat.Limits) ->
         chat = openai_chat.parse(body, request.headers, identity, limits)
         events = proxy.handle(chat)
         if not chat.stream:
-            answer = await until_gone(request, _gathered(events))
-            return JSONResponse(openai_answer.render(answer), headers=_headers(answer.head, answer.closed))
-        head = await until_gone(request, _opened(events))
-        return EventStream(_chunks(events, head, chat), _headers(head, None))
+            answer = await until_gone(request, gathered(events))
+            return JSONResponse(openai_answer.render(answer), headers=outcome_headers(answer.head, answer.closed))
+        head = await until_gone(request, opened(events))
+        return EventStream(_chunks(events, head, chat), outcome_headers(head, None))
 
     @router.get("/models")
     async def models(identity: Client) -> dict[str, Any]:  # noqa: ARG001 - it checks the key
@@ -50,15 +50,17 @@ def chat_router(proxy: Proxy, upstream: Upstream, limits: openai_chat.Limits) ->
     return router
 
 
-async def _gathered(events: AsyncGenerator[Event]) -> Answer:
-    answer = Answer(await _opened(events))
+async def gathered(events: AsyncGenerator[Event]) -> Answer:
+    """Return the whole answer of its events."""
+    answer = Answer(await opened(events))
     async with aclosing(events):
         async for event in events:
             answer.add(event)
     return answer
 
 
-async def _opened(events: AsyncGenerator[Event]) -> Head:
+async def opened(events: AsyncGenerator[Event]) -> Head:
+    """Return the head that an answer begins with."""
     first = await anext(events)
     if not isinstance(first, Opened):
         raise GuardError("an answer must begin with its head")
@@ -77,7 +79,7 @@ async def _chunks(events: AsyncGenerator[Event], head: Head, chat: Chat) -> Asyn
             yield openai_answer.sse({**error_object(exc), "tayguard": outcome}) + b"data: [DONE]\n\n"
 
 
-def _headers(head: Head, closed: Closed | None) -> dict[str, str]:
+def outcome_headers(head: Head, closed: Closed | None) -> dict[str, str]:
     """Return the answer's headers; of a stream they speak of the prompt, and nothing is captured yet."""
     return {
         "X-Tayguard-Request-Id": head.request_id,

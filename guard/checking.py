@@ -17,9 +17,10 @@ from filters.errors import FilterError
 from filters.guardian import Guardian
 from filters.policy import Policy, worst_serve
 from filters.types import Direction, Item, ServeVerdict
+from guard.cache import ScoreCache
 from guard.dialects.types import Chat
 from guard.errors import BusyError, GuardError
-from guard.hold import Judge, Judgement
+from guard.judging import Judge, Judgement
 from guard.live import Live
 from guard.logs import MESSAGES
 from guard.metrics import Metrics
@@ -93,8 +94,8 @@ class Checked:
 class Checks:
     """Judge groups of texts. ``clock`` gives UTC milliseconds, ``monotonic`` seconds.
 
-    ``grace_s`` is how long Redis may take to say which policy is live. ``timeout_s`` after a request began no further
-    group of it is judged: the rest is unscored.
+    ``grace_s`` is how long Redis may take to say which policy is live. A request's size is bounded before anything is
+    scored; ``timeout_s`` is for filters that turn slow: so long after a request began no further group of it is judged.
     """
 
     def __init__(
@@ -110,12 +111,13 @@ class Checks:
         clock: Callable[[], int],
         monotonic: Callable[[], float],
         grace_s: float = 1.0,
-        timeout_s: float = 30.0,
+        timeout_s: float = 300.0,
+        cache: ScoreCache | None = None,
     ) -> None:
         self._store, self._keys, self._live = store, keys, live
         self._scoring, self._guardian, self._metrics = scoring, guardian, metrics
         self._hashed, self._clock, self._monotonic, self._grace_s = hashed, clock, monotonic, grace_s
-        self._timeout_s = timeout_s
+        self._timeout_s, self._cache = timeout_s, cache
 
     async def run(self, endpoint: Endpoint, chat: Chat, groups: Sequence[Group]) -> Checked:
         """Return the judgements of ``groups``, said in the context of ``chat``.
@@ -124,6 +126,8 @@ class Checks:
         ------
         BusyError
             Too many texts wait already, or no policy is known; the client may try again.
+        TooLargeError
+            All groups together are more units than a request may have; none was scored.
         """
         request_id, outcome = f"chk_{secrets.token_hex(12)}", "failed"
         spent_ms: dict[str, float] = {}
@@ -182,16 +186,18 @@ class Checks:
     async def _judged(self, policy: Policy, chat: Chat, groups: Sequence[Group]) -> tuple[Judgement, ...]:
         """Return one judgement per group, in order."""
         names = names_of(chat, self._hashed)
-        judge = Judge(self._guardian, policy, self._scoring)
+        judge = Judge(self._guardian, policy, self._scoring, self._cache)
         until_s = self._monotonic() + self._timeout_s
-        judgements = []
-        for group in groups:
-            if self._monotonic() >= until_s:
-                judgements.append(self._too_late(policy, group))
-                continue
-            item = Item("", group.direction, group.prompt, names.author, names.conversation, self._clock())
-            judgements.append(await judge.prompt(group.texts, item))
-        return tuple(judgements)
+        items = [
+            Item("", group.direction, group.prompt, names.author, names.conversation, self._clock()) for group in groups
+        ]
+        divided = await judge.divide([(group.texts, item) for group, item in zip(groups, items, strict=True)])
+        return tuple(
+            [
+                await judge.whole(one) if self._monotonic() < until_s else self._too_late(policy, group)
+                for group, one in zip(groups, divided, strict=True)
+            ]
+        )
 
     def _too_late(self, policy: Policy, group: Group) -> Judgement:
         self._metrics.scoring_failures.labels("timeout").inc()

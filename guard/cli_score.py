@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
@@ -12,95 +15,85 @@ import typer
 from guard.cli_frame import CommandError, load_settings
 
 if TYPE_CHECKING:
-    from filters import Guardian
-    from filters.types import Direction, Item
+    from rich.progress import Progress
 
-_NAMES = ("text", "id", "prompt", "direction", "conversation", "author")
+_BLOCK = 1024 * 1024
 
 
 def score(
-    *, explain: Annotated[bool, typer.Option("--explain", help="Say which part of a text carries a score.")] = False
+    *,
+    explain: Annotated[bool, typer.Option("--explain", help="Say which part of a text carries a score.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Processes that score many lines; one a core without it.")
+    ] = None,
 ) -> None:
     """Score JSON Lines (or plain lines) from standard input to standard output."""
-    from filters import Guardian
-    from guard.wiring import Wiring, first_policy
+    from guard.score_flow import scored
+    from guard.score_lines import Lines
+    from guard.score_pool import Pool
+    from guard.score_worker import Post, scorer_of
+    from guard.wiring import first_policy
 
+    if sys.stdin is None:
+        raise CommandError("there is no standard input: give lines, as in `tayguard score < texts.jsonl`", 2)
     settings = load_settings()
-    wiring = Wiring(settings, "")
-    guardian = Guardian(wiring.filters, first_policy(settings), wiring.encoder.count_tokens)
-    write_lines(scored(_watched(sys.stdin.buffer), guardian, explain=explain), sys.stdout)
+    policy = first_policy(settings).to_json()
+    post = Post(settings.model_dump(mode="json"), policy, os.getpid(), explain)
+    count = workers or len(os.sched_getaffinity(0))
+    hire = (lambda: Pool(count, post.to_line())) if count > 1 else None
+    lines = Lines(sys.stdin.buffer)
+    with closing(scored(lines, scorer_of(post), hire)) as rows:
+        write_rows(_watched(rows, lines.descriptor), sys.stdout)
 
 
-def scored(lines: Iterable[bytes], guardian: Guardian, *, explain: bool) -> Iterator[Mapping[str, Any]]:
-    """Yield a report per line."""
-    from filters.guardian import report
-
-    for number, line in enumerate(lines, 1):
-        text = _decoded(line, number)
-        if not text.strip():
-            continue
-        item_id, item = _item(text, number)
-        found, verdict = guardian.judge(item)
-        row = {**report(item, None, found, verdict), "id": item_id}
-        if not explain:
-            row["reasons"] = [{**reason, "spans": []} for reason in row["reasons"]]
-        yield row
+def write_rows(rows: Iterable[Sequence[str]], out: TextIO) -> None:
+    """Write rows as soon as they are there."""
+    for some in rows:
+        out.write("".join(some))
+        out.flush()
 
 
 def write_lines(rows: Iterable[Mapping[str, Any]], out: TextIO) -> None:
     """Write JSON Lines, each as soon as it is there; a lone surrogate is escaped."""
-    for row in rows:
-        out.write(json.dumps(row, ensure_ascii=True, default=str) + "\n")
-        out.flush()
+    write_rows(([json.dumps(row, ensure_ascii=True, default=str) + "\n"] for row in rows), out)
 
 
-def _decoded(line: bytes, number: int) -> str:
-    try:
-        return line.decode("utf-8").rstrip("\r\n")
-    except UnicodeDecodeError as exc:
-        raise CommandError(f"line {number} is not UTF-8: {exc.reason} at byte {exc.start}", 2) from exc
-
-
-def _item(text: str, number: int) -> tuple[str | int | None, Item]:
-    """Return a line's id and item: a JSON object with a ``text``, or the line as it is."""
-    from filters.types import Item
-
-    if not text.lstrip().startswith("{"):
-        return None, Item(text)
-    try:
-        row = json.loads(text)
-    except ValueError as exc:
-        raise CommandError(f"line {number} begins like a JSON object but is none: {exc}", 2) from exc
-    if not isinstance(row.get("text"), str):
-        raise CommandError(f'line {number} has no "text"', 2)
-    wrong = [name for name in _NAMES[2:] if row.get(name) is not None and not isinstance(row[name], str)]
-    if wrong:
-        raise CommandError(f"line {number}: {wrong[0]} must be a text", 2)
-    item_id = row.get("id")
-    if item_id is not None and not isinstance(item_id, str | int):
-        raise CommandError(f"line {number}: id must be a text or a number", 2)
-    item = Item(row["text"], _direction(row, number), row.get("prompt"), row.get("author"), row.get("conversation"))
-    return item_id, item
-
-
-def _direction(row: Mapping[str, Any], number: int) -> Direction:
-    given = row.get("direction") or ("out" if row.get("prompt") is not None else "in")
-    if given in ("in", "out"):
-        return "in" if given == "in" else "out"
-    raise CommandError(f"line {number}: direction is in or out, not {given[:20]!r}", 2)
-
-
-def _watched(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the lines, counted on stderr when that is a terminal and standard output is not."""
+def _watched(rows: Iterable[Sequence[str]], descriptor: int | None) -> Iterator[Sequence[str]]:
+    """Yield the rows, counted on stderr when that is a terminal and standard output is not."""
     if not sys.stderr.isatty() or sys.stdout.isatty():
-        yield from lines
+        yield from rows
         return
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    with _progress() as progress:
+        task = progress.add_task("score", total=lines_in(descriptor), rate="")
+        for some in rows:
+            yield some
+            progress.update(task, advance=len(some), rate=f"{progress.tasks[0].speed or 0:,.0f} lines/s")
 
-    columns = (SpinnerColumn(), TextColumn("{task.completed} scored"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("score", total=None)
-        for line in lines:
-            yield line
-            progress.advance(task)
+
+def _progress() -> Progress:
+    """Return a line on stderr: how many of how many, how many a second, how long still."""
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.SpinnerColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("scored"),
+        progress.TextColumn("{task.fields[rate]}"),
+        progress.TimeElapsedColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    return progress.Progress(*columns, console=Console(stderr=True))
+
+
+def lines_in(descriptor: int | None) -> int | None:
+    """Return how many lines a regular file has from where it is read on, None for anything else."""
+    if descriptor is None or not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return None
+    at = os.lseek(descriptor, 0, os.SEEK_CUR)
+    count, last = 0, b"\n"
+    while block := os.pread(descriptor, _BLOCK, at):
+        count += block.count(b"\n")
+        at += len(block)
+        last = block[-1:]
+    return count + (last != b"\n")

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from filters.types import Item
-from guard.hold import Judge
+from guard.judging import Judge
 from guard.live import Live
 from guard.scoring import Scoring
 from guard.turns import ScoredText

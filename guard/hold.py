@@ -5,103 +5,20 @@ Every choice has its own fold. Tool calls and a refusal are held until the choic
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from filters.guardian import Fold, Guardian, Judged
-from filters.policy import Message, Policy
+from filters.guardian import Fold, Judged
+from filters.policy import Message
 from filters.types import Item, Scores, Verdict
 from filters.units import Unit
 from guard.dialects.types import Delta, Event, Finish, Finished, Piece, tool_text
 from guard.errors import TooLargeError
-from guard.scoring import NotScoredError, Scoring, absent, merged
+from guard.judging import Judge, Judgement, units_of
+from guard.scoring import NotScoredError, absent, merged
 from guard.turns import ScoredText
-
-PARTS = Scores(filter="parts", version="1", coverage=0.0)
-"""Speaks for the parts of a message that are not text: nobody has scored them."""
-
-SLICE_CHARS = 2000
-"""Read into units at once: about 2 ms."""
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """A verdict with the scores behind it; ``each`` holds the verdict on every single text."""
-
-    verdict: Verdict
-    scores: tuple[Scores, ...]
-    each: tuple[Verdict, ...] = ()
-
-    @property
-    def broken(self) -> bool:
-        """Whether a filter failed, was late or absent: not the same as a text that has parts nobody can read."""
-        return any(scores.error for scores in self.scores)
-
-
-@dataclass(frozen=True, slots=True)
-class Judge:
-    """A pinned policy and the filters, with the scoring that runs them."""
-
-    guardian: Guardian
-    policy: Policy
-    scoring: Scoring
-
-    async def prompt(self, texts: Sequence[ScoredText], item: Item) -> Judgement:
-        """Return the judgement of a request's texts; what comes after a unit that was not scored is unscored.
-
-        Raises
-        ------
-        TooLargeError
-            The texts are more units than a request may have; none was scored.
-        """
-        folds = [self.guardian.fold(item, self.policy) for _ in texts]
-        units = [
-            [unit async for unit in _split(*one)] for one in zip(folds, (text.text for text in texts), strict=True)
-        ]
-        limit = self.scoring.limits.max_units
-        if (count := sum(map(len, units))) > limit:
-            raise TooLargeError(f"the new texts have {count} sentences, at most {limit} are scored; send less at once")
-        failure: Scores | None = None
-        found = []
-        for text, fold, each in zip(texts, folds, units, strict=True):
-            for unit in each:
-                failure = failure or await self._failed(fold, unit, item.direction)
-            unscored = [one for one in (failure, PARTS if text.unread else None) if one is not None]
-            found.append((*fold.scores.values(), *unscored))
-        scores = merged(found)
-        verdicts = tuple(self.policy.decide(one, item.direction) for one in found)
-        return Judgement(self.policy.decide(scores, item.direction), scores, verdicts)
-
-    async def _failed(self, fold: Fold, unit: Unit, direction: str) -> Scores | None:
-        try:
-            await self.judged(fold, unit)
-        except NotScoredError as exc:
-            return absent(exc, direction)
-        return None
-
-    async def judged(self, fold: Fold, unit: Unit) -> Judged:
-        """Return the judgement of a fold's next unit within its own deadline: of prompts and replies, streamed or not.
-
-        Raises
-        ------
-        NotScoredError
-            The unit was not scored; the fold has not changed.
-        """
-        return fold.add(unit, await self.scoring.run(lambda: fold.score(unit)))
-
-
-async def _split(fold: Fold, text: str, *, closing: bool = True) -> AsyncGenerator[Unit]:
-    """Yield the units that a text closes; a long one is read in slices, so that the event loop goes on."""
-    for start in range(0, len(text), SLICE_CHARS):
-        if start:
-            await asyncio.sleep(0)
-        for unit in fold.split(text[start : start + SLICE_CHARS]):
-            yield unit
-    for unit in fold.rest() if closing else ():
-        yield unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +46,7 @@ class HeldChoice:
         self._refusal: list[str] = []
         self._texts: list[str] = []
         self._units = 0
+        self._unread = 0
         self._chars_out = 0
         self.finish: Finished | None = None
 
@@ -149,6 +67,7 @@ class HeldChoice:
             return []
         self._texts.append(piece.text)
         self._refusal.append(piece.refusal)
+        self._unread += piece.unread
         for fragment in piece.tools:
             self._add_tool(fragment)
         events = await self._fed(piece.text, closing=piece.finish is not None) if piece.text or piece.finish else []
@@ -161,7 +80,7 @@ class HeldChoice:
             return self._out(text)
         events: list[Event] = []
         try:
-            async for unit in _split(self._fold, text, closing=closing):
+            async for unit in units_of(self._fold, text, closing=closing):
                 judged = await self._judged(unit)
                 if not self._judge.policy.lets_through(judged.verdict, "out"):
                     return [*events, self._cut(judged.verdict)]
@@ -180,7 +99,8 @@ class HeldChoice:
         limit = self._judge.scoring.limits.max_units
         if self._units > limit:
             raise NotScoredError("too_long", f"only the first {limit} sentences were scored")
-        return await self._judge.judged(self._fold, unit)
+        (judged,) = await self._judge.judged(self._fold, [unit])
+        return judged
 
     def _out(self, text: str) -> list[Event]:
         self._chars_out += len(text)
@@ -188,9 +108,9 @@ class HeldChoice:
 
     async def _end(self, finish: Finished) -> list[Event]:
         aside = self._aside()
-        if aside:
+        if aside or self._unread:
             try:
-                self._held = list((await self._judge.prompt([ScoredText(aside, ())], self._item)).scores)
+                self._held = list((await self._judge.prompt([ScoredText(aside, (), self._unread)], self._item)).scores)
             except TooLargeError as exc:
                 self._held = [absent(NotScoredError("too_long", str(exc)), "out")]
             if not self._judge.policy.lets_through(self.judgement.verdict, "out"):

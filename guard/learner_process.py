@@ -45,7 +45,7 @@ def prepare(wiring: Wiring) -> tuple[str, ...]:
         notes = (
             f"{settings.policy.file} differs from the live policy; `tayguard policy diff` shows how, apply it or not",
         )
-    if settings.upstream.url:
+    if settings.upstream.external:
         wiring.routes.ensure_live()
     else:
         wiring.versions.ensure_factory(wiring.bot)
@@ -91,7 +91,7 @@ class Rounds:
             wiring.store.run(lease.release(wiring.keys, wiring.holder, now_ms()))
 
     def _learn(self, settings: Settings) -> None:
-        if settings.upstream.url or settings.learning.mode == "off":
+        if settings.upstream.external or settings.learning.mode == "off":
             self._wiring.rollback.resume()
             return
         outcome = self._wiring.trainer.run_once()
@@ -114,7 +114,7 @@ class Rounds:
     def _tidy(self) -> None:
         """Remove files that nothing names, once a day."""
         wiring, now = self._wiring, now_ms()
-        if wiring.settings.upstream.url or now - self._tidied_ms < _DAY_MS:
+        if wiring.settings.upstream.external or now - self._tidied_ms < _DAY_MS:
             return
         if wiring.store.run(lease.acquire(wiring.keys, wiring.holder, now, _LEASE_MS)) is None:
             return

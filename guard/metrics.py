@@ -50,6 +50,8 @@ class Metrics:
             "tayguard_hop_ms", "Milliseconds per hop of a message", ["hop"], registry=self.registry, buckets=_MS
         )
         self.breaker_open = self._gauge("breaker_open", "1 while scoring is not tried because it keeps failing")
+        self.score_cache = self._counter("score_cache", "Units looked for among those scored before", "level", "found")
+        self.score_cache_entries = self._gauge("score_cache_entries", "Scored units that a worker remembers")
         self.scoring_lost = self._gauge("scoring_threads_lost", "Scoring threads that hang in a filter")
         self.queue = self._gauge("scoring_queue", "Texts that wait for a scoring thread")
 

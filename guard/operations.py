@@ -148,7 +148,7 @@ class Operations:
     def switch(self, what: Literal["freeze", "thaw", "stop", "start"], actor: str, reason: str) -> Json:
         """Freeze or thaw learning; stop or start answering, the latter through the gate."""
         wiring = self._wiring
-        if what == "start" and wiring.settings.upstream.url:
+        if what == "start" and wiring.settings.upstream.external:
             return {"done": what, "epoch": wiring.rollback.start_ungated(actor, reason)}
         if what == "start":
             report = wiring.rollback.start(actor, reason, wiring.gate, wiring.references)

@@ -10,7 +10,8 @@ from filters.policy import Policy, worst_serve
 from filters.types import Scores, ServeVerdict, Verdict
 from filters.wire import scores_to_json, verdict_to_json
 from guard.dialects.types import Answer, Captured, Chat, Head, answer_to_json
-from guard.hold import HeldChoice, Judgement
+from guard.hold import HeldChoice
+from guard.judging import Judgement
 from guard.scoring import merged
 from guard.turns import Names, Reading, reply_names
 from learner.capture import Capture, Deadlines, samples_of

@@ -13,6 +13,7 @@ from types import AsyncGeneratorType
 from filters.guardian import Guardian
 from filters.policy import Message, Policy
 from filters.types import Item
+from guard.cache import ScoreCache
 from guard.dialects.types import (
     Answer,
     Chat,
@@ -27,7 +28,8 @@ from guard.dialects.types import (
 )
 from guard.entry import Entry
 from guard.errors import BadRequestError, GuardError, UpstreamError, UpstreamNotReadyError, UpstreamTimeoutError
-from guard.hold import HeldChoice, Judge
+from guard.hold import HeldChoice
+from guard.judging import Judge
 from guard.logs import message_event
 from guard.metrics import Metrics
 from guard.passage import Learning, Passage, capture_of, fingerprint_of, finish_of, outcome_of
@@ -52,6 +54,7 @@ class Hops:
     upstream: Upstream
     recorder: Recorder
     metrics: Metrics
+    cache: ScoreCache | None = None
 
 
 class Proxy:
@@ -124,7 +127,7 @@ class Proxy:
         last_reply = begun.last_reply if _conversation(passage) else ""
         passage.reading = reading = read(chat, begun.seen, last_reply=last_reply, trust_system=self._trust_system)
         item = Item("", "in", last_reply or None, passage.names.author, _conversation(passage), passage.started_ms)
-        judge = Judge(hops.guardian, policy, hops.scoring)
+        judge = Judge(hops.guardian, policy, hops.scoring, hops.cache)
         with hops.metrics.timed("prompt", passage.spent_ms):
             passage.prompt = await judge.prompt(reading.texts, item)
         if policy.lets_through(passage.prompt.verdict, "in"):
@@ -153,7 +156,15 @@ class Proxy:
         item = Item("", "out", reading.prompt, passage.names.author, _conversation(passage), passage.started_ms)
         passage.held = [HeldChoice(judge, item, choice, chat.language) for choice in range(chat.n)]
         asked = Asked(
-            passage.model, reading.turns, reading.passed_on, chat.stream, chat.n, chat.seed, dict(chat.options)
+            passage.model,
+            reading.turns,
+            reading.passed_on,
+            chat.stream,
+            chat.n,
+            chat.seed,
+            dict(chat.options),
+            author=passage.names.author,
+            conversation=_conversation(passage) or passage.request_id,
         )
         opened = False
         pieces = self._hops.upstream.stream(asked, passage.version)

@@ -40,7 +40,7 @@ def absent(error: NotScoredError, direction: str) -> Scores:
 
 @dataclass(frozen=True, slots=True)
 class ScoringLimits:
-    """``timeout_s`` is what one unit may wait for a thread, and may take there; ``queue`` how many may wait.
+    """``timeout_s`` is what one pass may wait for a thread, and may take there; ``queue`` how many may wait.
 
     ``max_units`` bounds the units of a request's new texts, and of a choice of its reply.
     """
@@ -199,7 +199,7 @@ class Scoring:
     async def run(self, work: Callable[[], T]) -> T:
         """Return what ``work`` returns, or raise :class:`NotScoredError` at the deadline, whatever the thread does.
 
-        Let ``work`` be one unit: work that is no longer wanted is not stopped, and its thread is lost only if it hangs.
+        Let ``work`` be one pass: work that is no longer wanted is not stopped, and its thread is lost only if it hangs.
         """
         if self._threads.exhausted or not self.breaker.admit():
             raise self._failed("breaker", "scoring keeps failing and is not tried for a while")

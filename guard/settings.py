@@ -13,10 +13,13 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from guard.dialects.relay_settings import RelaySettings
+from guard.dialects.upstream_settings import RouteName, UpstreamSettings
 
 PREFIX = "TAYGUARD_"
 DATA_DIR_VARIABLE = "TAYGUARD_DATA_DIR"
@@ -78,40 +81,6 @@ class StoreSettings(_Section):
     )
 
 
-RouteName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-
-
-class UpstreamSettings(_Section):
-    """The chatbot that answers."""
-
-    url: str = Field(default="", description="Base URL of an OpenAI-compatible server; empty: the embedded bot.")
-    key_env: str = Field(default="", description="Name of the environment variable that holds the upstream's key.")
-    dialect: Literal["openai"] = Field(default="openai", description="What the upstream speaks.")
-    model: str = Field(default="", description="Model asked of the upstream; empty: the one the client names.")
-    routes: dict[RouteName, str] = Field(
-        default={},
-        description="Table of a name to a model at the upstream, what is live first, then the earlier ones; `tayguard "
-        "rollback NAME` switches. A client's `model` then chooses nothing.",
-    )
-    timeout_s: float = Field(
-        default=60.0, gt=0, le=3600, description="How long the upstream may take until its answer begins."
-    )
-    answer_s: float = Field(
-        default=120.0, gt=0, le=3600, description="How long an answer may take in all, streamed or not."
-    )
-    idle_s: float = Field(default=20.0, gt=0, le=3600, description="How long the upstream may be silent in mid-stream.")
-    max_concurrent: int = Field(default=32, ge=1, le=4096, description="Requests at the upstream at once, per worker.")
-
-    @model_validator(mode="after")
-    def _routes_can_be_told_apart(self) -> Self:
-        models = list(self.routes.values())
-        if {"previous", "factory"} & set(self.routes) or "" in models or len(set(models)) < len(models):
-            raise ValueError("give each route its own model, and no route the name previous or factory")
-        if self.routes and (self.model or not self.url):
-            raise ValueError("routes need upstream.url, and upstream.model left empty")
-        return self
-
-
 class ScoringSettings(_Section):
     """What scores texts, and how long it may take."""
 
@@ -135,6 +104,16 @@ class ScoringSettings(_Section):
         default=64, ge=1, le=100_000, description="Scorings that may wait in a worker; more are refused."
     )
     threads: int = Field(default=1, ge=1, le=64, description="Threads that score in a worker.")
+    cache_entries: int = Field(
+        default=8_192,
+        ge=0,
+        le=1_000_000,
+        description="Scored sentences that a worker remembers (3 kB each), and Redis as many; 0: none.",
+    )
+    cache_shared: bool = Field(
+        default=False,
+        description="Share what was scored over Redis: pays where texts come again at other workers (`bench.cache`).",
+    )
 
 
 class LimitsSettings(_Section):
@@ -214,6 +193,14 @@ class Settings(BaseSettings):
     learning: LearningSettings = LearningSettings()
     policy: PolicySettings = PolicySettings()
     log: LogSettings = LogSettings()
+    relay: dict[RouteName, RelaySettings] = {}
+
+    @model_validator(mode="after")
+    def _relay_is_there(self) -> Self:
+        name = self.upstream.dialect.partition("relay:")[2]
+        if name and name not in self.relay:
+            raise ValueError(f"upstream.dialect names the relay {name}: add [relay.{name}]")
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -259,13 +246,18 @@ def load(config: Path | None = None, environ: Mapping[str, str] | None = None) -
 def from_json(text: str) -> Settings:
     """Return the settings that a parent process handed down as JSON; the environment is not read again."""
     sections = _sections()
-    values: dict[str, Any] = {name: sections[name].model_validate(value) for name, value in json.loads(text).items()}
+    given = json.loads(text)
+    relays = {name: RelaySettings.model_validate(relay) for name, relay in given.pop("relay", {}).items()}
+    values: dict[str, Any] = {name: sections[name].model_validate(value) for name, value in given.items()}
+    values["relay"] = relays
     return Settings.model_construct(None, **values)
 
 
 def _sections() -> dict[str, type[BaseModel]]:
     found: dict[str, type[BaseModel]] = {}
     for name, field in Settings.model_fields.items():
+        if name == "relay":
+            continue  # a table of tables, under names of its operator's choice
         if not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
             raise TypeError(f"section {name} is not a model")
         found[name] = field.annotation
@@ -299,6 +291,9 @@ def _file_values(path: Path | None) -> dict[str, Any]:
     known = known_names()
     sections = sorted({name.partition(".")[0] for name in known})
     for section, content in values.items():
+        if section == "relay":
+            _check_relays(path, content)
+            continue
         if section not in sections or not isinstance(content, dict):
             raise ConfigurationError(f"{path}: unknown section [{section}]{_nearest(section, sections)}")
         for name in content:
@@ -307,6 +302,16 @@ def _file_values(path: Path | None) -> dict[str, Any]:
                     f"{path}: unknown setting {section}.{name}{_nearest(f'{section}.{name}', known)}"
                 )
     return values
+
+
+def _check_relays(path: Path, content: object) -> None:
+    fields = list(RelaySettings.model_fields)
+    if not isinstance(content, dict) or not all(isinstance(relay, dict) for relay in content.values()):
+        raise ConfigurationError(f"{path}: a relay is a section with a name, as in [relay.NAME]")
+    for name, relay in content.items():
+        for setting in relay:
+            if setting not in fields:
+                raise ConfigurationError(f"{path}: unknown setting relay.{name}.{setting}{_nearest(setting, fields)}")
 
 
 def _refuse_unknown_variables(variables: Mapping[str, str]) -> None:
@@ -327,6 +332,8 @@ def _one_line(error: Exception) -> str:
         return " ".join(str(error).split())
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"])
+    if isinstance(first["input"], dict | BaseModel):
+        return f"setting {where}: {first['msg']}".replace("setting :", "settings:")
     return f"setting {where} is {first['input']!r}: {first['msg'].lower()}"
 
 
@@ -339,6 +346,9 @@ def markdown_table() -> str:
         text = str(shown) if isinstance(shown, Path) else shown
         value = str(text).lower() if isinstance(text, bool) else repr(text).replace("'", '"')
         rows.append(f"| `{section}.{name}` | `{value}` | {field.description} |")
+    for name, field in RelaySettings.model_fields.items():
+        value = "required" if field.is_required() else f"`{field.default!r}`".replace("'", '"').replace("()", "[]")
+        rows.append(f"| `relay.NAME.{name}` | {value} | {field.description} |")
     return "\n".join(rows) + "\n"
 
 

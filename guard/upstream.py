@@ -25,7 +25,10 @@ _AHEAD = 64
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What an upstream is asked: as turns for a bot, as raw messages for a server of the same dialect."""
+    """What an upstream is asked: as turns for a bot, as raw messages for a server of the same dialect.
+
+    ``author`` and ``conversation`` are keyed hashes.
+    """
 
     model: str
     turns: tuple[Turn, ...]
@@ -34,6 +37,8 @@ class Asked:
     n: int = 1
     seed: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
+    author: str = ""
+    conversation: str = ""
 
 
 class Upstream(Protocol):

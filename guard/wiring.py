@@ -150,7 +150,7 @@ class Wiring:
         """What versions there are: of the embedded bot, or the routes of the upstream."""
         from learner.versions import Versions
 
-        if self.settings.upstream.url:
+        if self.settings.upstream.external:
             return self.routes
         return Versions(self.store, self.keys, self.data_dir, now_ms, self.updates)
 
@@ -186,7 +186,7 @@ class Wiring:
         from learner.bots.memory import MemoryBot
         from learner.routes import NO_TRAINER
 
-        if self.settings.upstream.url:
+        if self.settings.upstream.external:
             raise ConflictError(NO_TRAINER)
         own = self.settings.bot.encoder
         encoder = _encoder(own) if own and own != self.settings.scoring.weights else self.encoder
@@ -249,8 +249,8 @@ class Wiring:
         """The way back."""
         from learner.rollback import Rollback
 
-        verifier: Verifier = self.routes if self.settings.upstream.url else self.bot
-        if self.settings.upstream.url:
+        verifier: Verifier = self.routes if self.settings.upstream.external else self.bot
+        if self.settings.upstream.external:
             self.routes.ensure_live()
         parts = (self.store, self.keys, self.data_dir, now_ms, verifier, self.buffer, self.versions, self.updates)
         return Rollback(*parts)

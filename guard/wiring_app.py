@@ -11,8 +11,10 @@ from fastapi import FastAPI
 from guard.admin import admin_router
 from guard.app import Deps, create_app
 from guard.auth import ROLES, KeyRecord, record_for
+from guard.cache import CacheLimits
 from guard.console import console_router
 from guard.dialects.openai_chat import Limits
+from guard.dialects.relay_settings import RelaySettings
 from guard.entry import EntryLimits
 from guard.operations import Operations
 from guard.passage import Learning
@@ -22,6 +24,7 @@ from guard.scoring import ScoringLimits
 from guard.settings import ConfigurationError, Settings
 from guard.upstream import EmbeddedUpstream, Upstream
 from guard.upstream_http import HttpLimits, HttpUpstream
+from guard.upstream_mapped import RasaUpstream, RelayUpstream
 from guard.wiring import Wiring, buffer_settings, deadlines_of, first_policy, now_ms
 from learner.store import AsyncStore
 from learner.types import Answerer
@@ -42,16 +45,34 @@ def upstream_of(wiring: Wiring) -> Upstream:
         The variable that should hold the upstream's key is not set.
     """
     settings = wiring.settings.upstream
+    relay = settings.dialect.partition("relay:")[2]
+    if relay:
+        return _relay(wiring, relay, wiring.settings.relay[relay].model_copy(update={"passes": ()}))
     if not settings.url:
         count, wait_s = wiring.encoder.count_tokens, settings.timeout_s
         return EmbeddedUpstream(wiring.settings.bot.id, _resident(wiring), timeout_s=wait_s, count_tokens=count)
 
-    key = os.environ.get(settings.key_env, "") if settings.key_env else ""
-    if settings.key_env and not key:
-        raise ConfigurationError(f"upstream.key_env names {settings.key_env}, and that variable is not set")
-    limits = HttpLimits(timeout_s=settings.timeout_s, idle_s=settings.idle_s, max_concurrent=settings.max_concurrent)
+    key, limits = _key("upstream", settings.key_env), _http_limits(wiring)
+    if settings.dialect == "rasa":
+        return RasaUpstream(settings.url, key=key, limits=limits)
     routes = tuple(settings.routes.values())
     return HttpUpstream(settings.url, key=key, model=settings.model, routes=routes, limits=limits)
+
+
+def _key(section: str, variable: str) -> str:
+    key = os.environ.get(variable, "") if variable else ""
+    if variable and not key:
+        raise ConfigurationError(f"{section}.key_env names {variable}, and that variable is not set")
+    return key
+
+
+def _http_limits(wiring: Wiring) -> HttpLimits:
+    settings = wiring.settings.upstream
+    return HttpLimits(timeout_s=settings.timeout_s, idle_s=settings.idle_s, max_concurrent=settings.max_concurrent)
+
+
+def _relay(wiring: Wiring, name: str, relay: RelaySettings) -> RelayUpstream:
+    return RelayUpstream(name, relay, key=_key(f"relay.{name}", relay.key_env), limits=_http_limits(wiring))
 
 
 def _resident(wiring: Wiring) -> Resident:
@@ -87,6 +108,7 @@ def app_of(wiring: Wiring, *, loopback: bool, metrics_dir: str = "") -> FastAPI:
             timeout_s=scoring.deadline_s,
             max_units=settings.limits.max_units,
         ),
+        cache=CacheLimits(entries=scoring.cache_entries, shared=scoring.cache_shared),
         entry=_entry(settings),
         learning=_learning(settings),
         trust_system=settings.server.trust_system,
@@ -94,6 +116,8 @@ def app_of(wiring: Wiring, *, loopback: bool, metrics_dir: str = "") -> FastAPI:
         capture_deadline_s=settings.store.timeout_s,
         metrics_dir=metrics_dir,
         docs=False,
+        relays={name: (relay, _relay(wiring, name, relay)) for name, relay in settings.relay.items()},
+        relays_teach=settings.upstream.external,
         routers=(admin_router(operations), console_router(operations.status, docs=settings.server.docs)),
     )
     return create_app(deps)

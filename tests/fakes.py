@@ -175,6 +175,8 @@ class ContextFilter(WordFilter):
 
     def score_many(self, items: Sequence[Item]) -> list[Scores]:
         return [
-            Scores(self.name, self.version, {"red": 1.0}) if "two" in i.text and "one" in i.context + i.text else found
+            Scores(self.name, self.version, {"red": 1.0})
+            if "two" in i.text and "one" in "".join(i.context) + i.text
+            else found
             for i, found in zip(items, super().score_many(items), strict=True)
         ]

@@ -3,7 +3,7 @@
 ABUSIVE = "Shut up, you stupid worthless idiot."
 """Blocked by the shipped policy."""
 
-BORDERLINE = "This is a stupid idea."
+BORDERLINE = "You are a silly fool."
 """Answered, flagged, and quarantined for learning by the shipped policy."""
 
 ABUSIVE_LINES = (

@@ -1,6 +1,7 @@
 """Build ``encoder.onnx``, one file with encoder, heads and tokenizer: ``python -m filters.models.build``.
 
-Only the heads are committed; the encoder's weights come from where ``--source`` says. Quick when nothing changed.
+What was trained is committed; the words' table, which training left as it was, comes from where ``--source`` says.
+Quick when nothing changed.
 """
 
 from __future__ import annotations
@@ -21,29 +22,26 @@ from filters.errors import WeightsError
 from filters.models import graph, source
 from filters.models.source import ENCODER, FOLDER
 
-HEADS = "heads.safetensors"
-HEADS_MANIFEST = "heads.json"
+TRAINED = "encoder.safetensors"
+MANIFEST = "encoder.json"
 
 
-def recipe(heads: Path | None) -> str:
-    """Return the hash of everything that shapes the file: weights, tokenizer, heads and the code that writes it."""
+def recipe(trained: Path) -> str:
+    """Return the hash of everything that shapes the file: weights, tokenizer and the code that writes it."""
     parts = [source.WEIGHTS_SHA256, source.TOKENIZER_SHA256, source.sha256_of(Path(graph.__file__))]
-    parts.append(source.sha256_of(heads) if heads else "features")
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return hashlib.sha256("\n".join([*parts, source.sha256_of(trained)]).encode()).hexdigest()
 
 
-def build(folder: Path, where: str = "wheel", *, heads: Path | None = FOLDER / HEADS) -> Path:
+def build(folder: Path, where: str = "wheel", *, trained: Path = FOLDER / TRAINED) -> Path:
     """Write ``encoder.onnx`` into ``folder`` unless it is there already; return its path.
-
-    Without ``heads`` the file gives features instead of logits, for the training of heads.
 
     Raises
     ------
     WeightsError
-        Weights, tokenizer or heads are missing or not the expected ones; nothing is written.
+        Weights or tokenizer are missing or not the expected ones; nothing is written.
     """
     target = folder / ENCODER
-    wanted = recipe(heads) if heads is None or heads.is_file() else ""
+    wanted = recipe(trained) if trained.is_file() else ""
     stamp = folder / f"{ENCODER}.recipe"
     if (
         wanted
@@ -52,32 +50,57 @@ def build(folder: Path, where: str = "wheel", *, heads: Path | None = FOLDER / H
         and stamp.read_text().split() == [wanted, source.sha256_of(target)]
     ):
         return target
-    weights: graph.Weights | None = None
-    labels: tuple[str, ...] = ()
-    if heads is not None:
-        weights, labels = load_heads(heads)
+    weights, labels = load_trained(trained)
     files = source.find(where)
     tokenizer = (files / "tokenizer.json").read_text(encoding="utf-8")
     metadata = {"labels": json.dumps(labels), "tokenizer": tokenizer}
-    model = graph.build(load_file(files / "model.safetensors"), weights, metadata)
+    model = graph.build({**load_file(files / "model.safetensors"), **weights}, metadata)
     _write(target, model)
     _write(stamp, f"{wanted} {source.sha256_of(target)}\n".encode())
     return target
 
 
-def load_heads(path: Path) -> tuple[graph.Weights, tuple[str, ...]]:
-    """Return the heads' tensors and labels, checked against the manifest beside them."""
-    manifest = path.with_name(HEADS_MANIFEST)
+def load_trained(path: Path) -> tuple[graph.Weights, tuple[str, ...]]:
+    """Return the trained tensors and the labels, checked against the manifest beside them."""
+    manifest = path.with_name(MANIFEST)
     if not path.is_file() or not manifest.is_file():
         raise WeightsError(f"{path} or its manifest is missing; restore both from the repository")
     stated = json.loads(manifest.read_text(encoding="utf-8"))
     if source.sha256_of(path) != stated.get("sha256"):
         raise WeightsError(f"{path} is not the file that {manifest.name} describes; restore both from the repository")
     try:
-        tensors = {name: value.astype(np.float32) for name, value in load_file(path).items()}
+        stored = load_file(path)
     except SafetensorError as exc:
         raise WeightsError(f"{path} cannot be read; restore it from the repository") from exc
-    return tensors, tuple(stated["labels"])
+    return unpacked(stored), tuple(stated["labels"])
+
+
+def packed(weights: graph.Weights) -> dict[str, graph.Array]:
+    """Return the tensors as they are committed: matrices in int8 with a scale a row, the rest in float32."""
+    stored: dict[str, graph.Array] = {}
+    for name, value in weights.items():
+        if value.ndim == 2 and not name.startswith(("heads.", "early.")):
+            stored[f"{name}.q"], stored[f"{name}.s"] = graph.quantise(value)
+        else:
+            stored[name] = np.ascontiguousarray(value, dtype=np.float32)
+    return stored
+
+
+def unpacked(stored: graph.Weights) -> dict[str, graph.Array]:
+    """Return what :func:`packed` was given, as near as int8 comes.
+
+    >>> weights = {"a": np.array([[1.0, -2.0]]), "heads.weight": np.array([[0.3]])}
+    >>> {name: value.round(2).tolist() for name, value in unpacked(packed(weights)).items()}
+    {'a': [[1.01, -2.0]], 'heads.weight': [[0.3]]}
+    """
+    found: dict[str, graph.Array] = {}
+    for name, value in stored.items():
+        if name.endswith(".q"):
+            scales = stored[f"{name.removesuffix('.q')}.s"]
+            found[name.removesuffix(".q")] = value.astype(np.float32) * scales[:, None]
+        elif f"{name.removesuffix('.s')}.q" not in stored:
+            found[name] = value
+    return found
 
 
 def _write(path: Path, content: bytes) -> None:

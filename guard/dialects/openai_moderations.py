@@ -30,7 +30,7 @@ from guard.checking import Checked, Group
 from guard.dialects.openai_chat import Limits, content_of
 from guard.dialects.types import Chat, Message
 from guard.errors import BadRequestError
-from guard.hold import Judgement
+from guard.judging import Judgement
 from guard.turns import ScoredText
 
 CATEGORIES: dict[str, tuple[str, ...]] = {

@@ -73,7 +73,8 @@ class Chat:
 class Piece:
     """What an upstream sends next for one choice; ``finish`` ends that choice.
 
-    ``tools`` and ``refusal`` come in fragments as well; a tool fragment has ``index`` and OpenAI's fields.
+    ``tools`` and ``refusal`` come in fragments as well; a tool fragment has ``index`` and OpenAI's fields. ``unread``
+    counts parts that are not text.
     """
 
     choice: int = 0
@@ -82,6 +83,7 @@ class Piece:
     tools: tuple[Mapping[str, Any], ...] = ()
     finish: Finished | None = None
     usage: Mapping[str, Any] | None = None
+    unread: int = 0
 
 
 @dataclass(frozen=True, slots=True)

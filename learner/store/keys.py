@@ -139,3 +139,12 @@ class Keys:
     def decision(self, actor: str) -> str:
         """Name the string with the JSON of an actor's last decision on samples, for its undo."""
         return self._key("decision", actor)
+
+    def score(self, hmac: str) -> str:
+        """Name the string with a unit's packed scores; the HMAC is of all that they depend on."""
+        return self._key("score", hmac)
+
+    @property
+    def scores(self) -> str:
+        """Sorted set: HMACs of the units whose scores are kept, by the UTC millisecond at which they were."""
+        return self._key("scores")

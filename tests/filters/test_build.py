@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 from filters.encoder import OnnxEncoder
 from filters.errors import WeightsError
 from filters.models import graph, source
-from filters.models.build import HEADS, HEADS_MANIFEST, build, main
+from filters.models.build import MANIFEST, TRAINED, build, main, packed, unpacked
 from filters.models.source import FOLDER
 
 
@@ -27,15 +27,22 @@ def test_the_same_weights_give_the_same_bytes_and_a_second_build_does_nothing(tm
     assert (tmp_path / "shipped.onnx").read_bytes() == first
 
 
-def test_the_embedding_is_the_originals(tmp_path):
+def test_the_embedding_stays_near_the_originals():
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     encoder = OnnxEncoder()
     model = transformers.BertModel.from_pretrained(source.find()).eval()
     for text in ("hello", "What do you like to do at the weekend?", "The fox came by every morning. " * 8):
         with torch.no_grad():
-            mean = model(torch.tensor([[101, *encoder.token_ids(text), 102]])).last_hidden_state.mean(1)[0].numpy()
-        assert encoder.embed_many([text])[0] @ mean / np.linalg.norm(mean) >= 0.99  # measured: 0.998
+            mean = model(torch.tensor([[101, *encoder.tokens(text).ids, 102]])).last_hidden_state.mean(1)[0].numpy()
+        assert encoder.embed_many([text])[0] @ mean / np.linalg.norm(mean) >= 0.85  # measured: 0.90 to 0.97
+
+
+def test_int8_rows_come_back_within_half_a_step():
+    weights = {"a": np.random.default_rng(1).normal(size=(7, 5)).astype(np.float32), "b": np.ones(3, np.float32)}
+    back = unpacked(packed(weights))
+    assert np.abs(back["a"] - weights["a"]).max() <= np.abs(weights["a"]).max() / 127 / 2 + 1e-6
+    assert (back["b"] == weights["b"]).all()
 
 
 def test_weights_with_a_wrong_hash_are_refused_and_nothing_is_written(tmp_path, capsys):
@@ -61,23 +68,23 @@ def test_a_missing_wheel_names_the_remedy(monkeypatch):
         source.find()
 
 
-def test_heads_that_are_not_the_manifests_are_refused(tmp_path):
-    content = bytearray((FOLDER / HEADS).read_bytes())
+def test_weights_that_are_not_the_manifests_are_refused(tmp_path):
+    content = bytearray((FOLDER / TRAINED).read_bytes())
     content[-1] ^= 1
-    (tmp_path / HEADS).write_bytes(content)
-    shutil.copy(FOLDER / HEADS_MANIFEST, tmp_path)
+    (tmp_path / TRAINED).write_bytes(content)
+    shutil.copy(FOLDER / MANIFEST, tmp_path)
     with pytest.raises(WeightsError, match="restore"):
-        build(tmp_path, heads=tmp_path / HEADS)
+        build(tmp_path, trained=tmp_path / TRAINED)
 
 
-def test_missing_or_broken_heads_are_refused(tmp_path):
+def test_missing_or_broken_trained_weights_are_refused(tmp_path):
     with pytest.raises(WeightsError, match="restore"):
-        build(tmp_path, heads=tmp_path / HEADS)
-    (tmp_path / HEADS).write_bytes(b"no tensors")
-    stated = {"sha256": source.sha256_of(tmp_path / HEADS), "labels": ["toxicity"]}
-    (tmp_path / HEADS_MANIFEST).write_text(json.dumps(stated))
+        build(tmp_path, trained=tmp_path / TRAINED)
+    (tmp_path / TRAINED).write_bytes(b"no tensors")
+    stated = {"sha256": source.sha256_of(tmp_path / TRAINED), "labels": ["toxicity"]}
+    (tmp_path / MANIFEST).write_text(json.dumps(stated))
     with pytest.raises(WeightsError, match="restore"):
-        build(tmp_path, heads=tmp_path / HEADS)
+        build(tmp_path, trained=tmp_path / TRAINED)
 
 
 def test_quantised_weights_are_within_half_a_step():

@@ -1,6 +1,8 @@
 """The shipped scorer: the contracts, and its promises about plain lines, with the measured values beside the bounds."""
 
 import json
+from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -8,9 +10,10 @@ import pytest
 from filters import Guardian, Item, Policy
 from filters.encoder import MAX_TOKENS, OnnxEncoder
 from filters.errors import WeightsError
-from filters.models.build import HEADS, HEADS_MANIFEST
+from filters.models.build import MANIFEST, TRAINED
 from filters.models.source import FOLDER, sha256_of
 from filters.toxicity import ToxicityFilter
+from filters.units import split
 from tests.filters.contract import EncoderContract, FilterContract
 from tests.hostile import ABUSIVE_LINES, BORDERLINE, SMALL_TALK
 
@@ -66,7 +69,7 @@ def test_small_talk_is_allowed_and_may_be_learned(guardian, text):
 def test_abuse_is_found_at_any_place_of_a_long_text(guardian, place):
     sentences = ["The garden is lovely in spring."] * 20
     sentences.insert(place, ABUSIVE_LINES[0])
-    assert guardian.check(prompt=" ".join(sentences)).serve == "block"
+    assert guardian.check(prompt=" ".join(sentences)).serve != "allow"
 
 
 @pytest.mark.parametrize(
@@ -83,18 +86,75 @@ def test_hidden_abuse_is_not_allowed(guardian, hidden):
 
 
 def test_the_embedding_comes_with_the_scores_and_is_the_encoders(shipped):
-    (scores,) = shipped.score_many([Item("I like gardens.")])
-    assert np.abs(scores.embedding - shipped.encoder.embed_many(["I like gardens."])[0]).max() <= 1e-6
+    asked = ToxicityFilter(shipped.encoder, embed=True)
+    item = Item("I like gardens.")
+    (scores,) = asked.score_many([item])
+    assert np.abs(scores.embedding - shipped.encoder.embed_many([item.text])[0]).max() <= 1e-6
+    assert scores.values == shipped.score_many([item])[0].values
+    assert asked.score_many([replace(item, direction="out")])[0].embedding is None
 
 
-def test_a_text_over_the_encoders_length_is_refused_not_cut(shipped):
+def test_plain_talk_is_settled_by_the_lower_layers_and_abuse_is_not(shipped):
+    calm, rude = ([shipped.encoder.tokens(text).ids] for text in (SMALL_TALK[0], ABUSIVE_LINES[0]))
+    assert not shipped.encoder.run(calm, embed=False).embedding.any()
+    assert shipped.encoder.run(rude, embed=False).embedding.any()
+    assert (shipped.encoder.run(calm).logits == shipped.encoder.run(calm, embed=False).logits).all()
+
+
+def test_more_than_the_encoder_reads_at_once_is_refused_not_cut(shipped):
     with pytest.raises(ValueError, match="split"):
-        shipped.encoder.embed_many(["garden " * (MAX_TOKENS + 1)])
+        shipped.encoder.run([shipped.encoder.tokens("garden").ids * (MAX_TOKENS + 1)])
+    with pytest.raises(ValueError, match="split"):
+        shipped.encoder.run([])
+
+
+def test_a_long_text_has_an_embedding_of_unit_length(shipped):
+    (row,) = shipped.encoder.embed_many(["The garden is lovely in the morning. " * 200])
+    assert np.linalg.norm(row) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_unit_scores_the_same_alone_and_beside_what_follows(shipped):
+    asked = ToxicityFilter(shipped.encoder, embed=True)
+    text = "The garden is lovely. You are a fool, they said. I do not think so! Do you? " * 4
+    units = split(text.strip(), shipped.encoder.count_tokens)
+    items = [Item(unit.text, context=unit.context) for unit in units]
+    together = asked.score_many(items)
+    for item, found in zip(items, together, strict=True):
+        (alone,) = asked.score_many([item])
+        assert alone.values == pytest.approx(found.values, abs=1e-6)  # measured: 5e-7
+        assert np.abs(alone.embedding - found.embedding).max() <= 1e-5
+
+
+def test_units_of_one_text_share_a_pass():
+    class Counting(OnnxEncoder):
+        ran: ClassVar[list[int]] = []
+
+        def run(self, units, *, embed=True):
+            self.ran.append(len(units))
+            return super().run(units, embed=embed)
+
+    Guardian([ToxicityFilter(Counting())]).judge(Item("How are you? I was in the garden. It rained."))
+    assert Counting.ran == [3]
+
+
+def test_the_span_of_an_abusive_word_is_the_word(shipped):
+    text = "I was in the garden and you are a stupid idiot."
+    spans = {text[s.start : s.end] for s in shipped.score_many([Item(text)])[0].spans if s.label == "toxicity"}
+    assert spans == {"stupid idiot"}
+
+
+def test_an_emoji_is_read_by_its_name(shipped):
+    rude, named, kind = shipped.score_many(
+        [Item(f"You {said}") for said in ("\U0001f595", "middle finger", "\U0001f339")]
+    )
+    assert rude.values["toxicity"] > 2 * kind.values["toxicity"]
+    assert rude.values == named.values
+    assert shipped.encoder.tokens("a \U0001f40d").ranges == ((0, 1), (2, 3))
 
 
 def test_context_reaches_the_score(shipped):
     line = "You really are one."
-    plain, after = shipped.score_many([Item(line), Item(line, context="A stupid idiot, they said.")])
+    plain, after = shipped.score_many([Item(line), Item(line, context=("A stupid idiot, they said.",))])
     assert after.values["toxicity"] > plain.values["toxicity"]
 
 
@@ -109,21 +169,8 @@ def test_a_broken_encoder_names_the_remedy(tmp_path):
         OnnxEncoder(tmp_path)
 
 
-def test_the_heads_are_those_of_the_manifest_small_and_measured():
-    manifest = json.loads((FOLDER / HEADS_MANIFEST).read_text())
-    assert manifest["sha256"] == sha256_of(FOLDER / HEADS)
-    assert (FOLDER / HEADS).stat().st_size < 1_000_000
+def test_the_weights_are_those_of_the_manifest_small_and_of_known_sources():
+    manifest = json.loads((FOLDER / MANIFEST).read_text())
+    assert manifest["sha256"] == sha256_of(FOLDER / TRAINED)
+    assert (FOLDER / TRAINED).stat().st_size < 15_000_000  # measured: 10.8 MB
     assert all(entry["source"] and entry["licence"] for entry in manifest["data"].values())
-    areas = manifest["metrics"]["report_auc_first_64_tokens"]
-    assert areas["toxicity"] >= 0.95  # measured: 0.964
-    assert min(areas.values()) >= 0.94  # measured: 0.964
-
-
-def test_the_figures_in_the_manifest_are_those_of_the_shipped_thresholds():
-    figures = json.loads((FOLDER / HEADS_MANIFEST).read_text())["shipped_policy"]
-    assert figures["thresholds"] == json.loads(Policy.default().to_json())["thresholds"]
-    for clean in ("topical_chat_valid_freq", "topical_chat_valid_rare"):
-        assert figures[clean]["blocked"] <= 0.005
-        assert figures[clean]["flagged_or_worse"] <= 0.03
-    assert figures["jigsaw_report_toxic"]["flagged_or_worse"] >= 0.75
-    assert min(figures["jigsaw_report_auc"].values()) >= 0.93

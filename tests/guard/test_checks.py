@@ -177,6 +177,19 @@ def test_a_full_queue_and_a_missing_policy_are_refused(redis_url, bot_keys):
         assert check(guard, ("user", "hi")).json()["error"]["code"] == "store_unavailable"
 
 
+def test_messages_of_too_many_sentences_in_all_are_refused_before_any_is_scored(redis_url, bot_keys):
+    turns = [("user", "One. Two. Three."), ("assistant", "Four. Five."), ("user", "Six.")]
+    with checking(redis_url, bot_keys, scoring=ScoringLimits(max_units=5)) as guard:
+        labels = guard.running.deps.guardian.filters[0]
+        before = len(labels.asked)
+        answer = check(guard, *turns)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
+        assert "at most 5" in answer.json()["error"]["message"]
+        assert [item.text for item in labels.asked[before:] if item.text in "One. Two. Three. Four. Five. Six."] == []
+        assert check(guard, *turns[1:]).json()["verdict"]["serve"] == "allow"
+        assert counted(guard, "checks") == {"refused": 1.0, "allow": 1.0}
+
+
 def test_a_long_request_ends_in_time_and_what_was_not_reached_is_unscored(redis_url, bot_keys):
     with checking(redis_url, bot_keys) as guard:
         guard.running.checks._timeout_s = 0.0

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from filters import Guardian, Item
 from guard.dialects.types import Delta, Finish, Piece
-from guard.hold import HeldChoice, Judge
+from guard.hold import HeldChoice
+from guard.judging import Judge
 from guard.metrics import Metrics
 from guard.scoring import Scoring, ScoringLimits
 from tests.fakes import WordFilter

@@ -11,7 +11,8 @@ import pytest
 
 from guard.errors import OverloadedError, UpstreamError
 from guard.upstream import Asked
-from guard.upstream_http import HttpLimits, HttpUpstream, _Capped
+from guard.upstream_http import HttpLimits, HttpUpstream
+from guard.upstream_wire import Capped
 from tests.fakes import ScriptedBot, UpstreamServer
 from tests.guarding import chunks_of, embedded, serving, text_of, until
 
@@ -124,7 +125,7 @@ def test_a_long_line_in_small_chunks_is_read_in_linear_time():
             yield b"\r\nend"
 
     async def run():
-        return [line async for line in _Capped(Response(), HttpLimits()).lines()]
+        return [line async for line in Capped(Response(), HttpLimits()).lines()]
 
     started = time.process_time()
     first, last = asyncio.run(run())

@@ -5,7 +5,7 @@ import pytest
 from filters.types import Verdict
 from guard.auth import Identity
 from guard.dialects.types import Chat, Message
-from guard.hold import Judgement
+from guard.judging import Judgement
 from guard.passage import _became
 from guard.turns import Names, read
 

@@ -38,16 +38,16 @@ def test_each_unit_is_scored_once_with_its_left_context_and_the_prompt():
     recorder = Recorder()
     stream(Guardian([recorder], POLICY), "One. Two. Three.", prompt="Count!")
     assert recorder.asked == [
-        ("One.", "", "Count!"),
-        (" Two.", "One.", "Count!"),
-        (" Three.", "One. Two.", "Count!"),
+        ("One.", (), "Count!"),
+        (" Two.", ("One.",), "Count!"),
+        (" Three.", ("One.", " Two."), "Count!"),
     ]
 
 
 def test_the_context_stays_bounded():
     recorder = Recorder()
     stream(Guardian([recorder], POLICY, count_tokens=lambda text: len(text.split())), "So it goes on. " * 200)
-    assert max(len(context.split()) for _, context, _ in recorder.asked) <= 128
+    assert max(len("".join(context).split()) for _, context, _ in recorder.asked) <= 128
 
 
 def test_a_first_safe_sentence_leaves_when_it_is_closed_not_when_the_text_ends():

@@ -1,0 +1,163 @@
+"""Training rows as the encoder reads them: augmented, cut into units, in batches of like length; seeded throughout."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from bench import counterfactuals
+from bench.data import LABELS, Row
+from bench.transforms_texts import TRANSFORMS
+from filters.encoder import CLS, SEP, read_tokens
+from filters.units import split
+
+MAX_TOKENS = 160  # of a training row; nine in ten comments are shorter
+BATCH_TOKENS = 2_048
+BATCH_ROWS = 64
+POOL = 6_000  # rows that are sorted by length together
+
+LIMITS = {
+    "davidson_train": 8_000,
+    "tweeteval_offensive_train": 6_000,
+    "edos_train_dev": 9_000,
+    "paradetox": 9_000,
+    "clinc150_train": 4_000,
+    counterfactuals.NAME: 3_000,
+}
+"""Rows of a source in one epoch, drawn anew each time; all of the others."""
+
+REPEATS = {"hatemoji_build_train": 3}
+"""How often a small source is read in one epoch, each time augmented anew."""
+
+DISGUISED, PADDED, SWAPPED, LOVED = 0.05, 0.08, 0.10, 0.02
+"""Shares of the rows that are augmented in that way, of either class; chosen by judgement, not searched."""
+
+NOT_HIDDEN = frozenset({"padding before", "padding after", "padding around", "benign tail"})
+TOO_DEEP = frozenset({"base64", "base64 twice", "hexadecimal", "hexadecimal, spaced", "percent code"})
+"""What only the normaliser can read; the encoder would learn that codes are toxic."""
+
+DISGUISES = tuple(change for name, change in TRANSFORMS.items() if name not in NOT_HIDDEN | TOO_DEEP)
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row as token ids with the number of each token's unit; ``toxic`` per token, NaN where nobody marked it."""
+
+    ids: list[int]
+    units: list[int]
+    plain: list[int]
+    labels: tuple[float, ...]
+    toxic: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """``(rows, tokens)`` ids, units (-1 padding), marks; ``(rows, labels)`` labels; ``plain``: ids in one unit."""
+
+    ids: Tensor
+    units: Tensor
+    labels: Tensor
+    toxic: Tensor
+    plain: Tensor
+
+
+class Reader:
+    """Rows to examples, by the units that the guard cuts."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+
+    def _count(self, text: str) -> int:
+        return len(read_tokens(self._tokenizer, text).ids)
+
+    def read(self, row: Row) -> Example:
+        """Return the row's first tokens."""
+        ids, units, toxic = [CLS], [0], [np.nan]
+        for number, unit in enumerate(split(row.text[: 12 * MAX_TOKENS], self._count)):
+            found = read_tokens(self._tokenizer, unit.text)
+            marked = row.toxic_chars
+            for token, (start, end) in zip(found.ids, found.ranges, strict=True):
+                ids.append(token)
+                units.append(number)
+                left, right = start + unit.start, end + unit.start
+                toxic.append(np.nan if marked is None else float(any(a < right and left < b for a, b in marked)))
+            ids.append(SEP)
+            units.append(number)
+            toxic.append(np.nan if marked is None else 0.0)
+            if len(ids) >= MAX_TOKENS:
+                break
+        cut = slice(0, MAX_TOKENS)
+        plain = [CLS, *(token for token in ids[cut] if token not in (CLS, SEP)), SEP]
+        return Example(ids[cut], units[cut], plain, row.labels, toxic[cut])
+
+
+def epoch(by_source: Mapping[str, Sequence[Row]], reader: Reader, seed: int) -> Iterator[Batch]:
+    """Yield one epoch's batches: every source up to its limit, drawn, augmented and shuffled by ``seed``."""
+    dice = random.Random(seed)
+    rows: list[Row] = []
+    for name, found in sorted(by_source.items()):
+        rows += dice.sample(list(found), min(len(found), LIMITS.get(name, len(found)))) * REPEATS.get(name, 1)
+    dice.shuffle(rows)
+    calm = [row.text for row in by_source["clinc150_train"]]
+    for first in range(0, len(rows), POOL):
+        examples = [reader.read(augmented(row, calm, dice)) for row in rows[first : first + POOL]]
+        batches = list(_cut(sorted(examples, key=lambda one: len(one.ids))))
+        dice.shuffle(batches)
+        yield from map(_batch, batches)
+
+
+def augmented(row: Row, calm: Sequence[str], dice: random.Random) -> Row:
+    """Return the row, or one of its likenesses with the same labels."""
+    chance = dice.random()
+    if row.toxic_chars is not None or row.source == counterfactuals.NAME:
+        return row
+    if chance < DISGUISED:
+        text = dice.choice(DISGUISES)(row.text[:400], dice)
+    elif chance < DISGUISED + PADDED:
+        friend, side = dice.choice(calm), dice.randrange(3)
+        before, after = f"{friend}. " if side != 1 else "", f". {dice.choice(calm)}." if side else ""
+        text = f"{before}{row.text[:500]}{after}"
+    elif chance < DISGUISED + PADDED + SWAPPED:
+        text = counterfactuals.swapped(row.text, dice)
+    elif chance < DISGUISED + PADDED + SWAPPED + LOVED:
+        text = f"{row.text[:500]} love"
+    else:
+        return row
+    return replace(row, text=text)
+
+
+def _cut(examples: Sequence[Example]) -> Iterator[list[Example]]:
+    """Yield examples of like length, as many as the token budget takes."""
+    batch: list[Example] = []
+    for one in examples:
+        if batch and (len(batch) >= BATCH_ROWS or (len(batch) + 1) * len(one.ids) > BATCH_TOKENS):
+            yield batch
+            batch = []
+        batch.append(one)
+    if batch:
+        yield batch
+
+
+def _batch(examples: Sequence[Example]) -> Batch:
+    return Batch(
+        ids=_padded([one.ids for one in examples], 0, torch.int64),
+        units=_padded([one.units for one in examples], -1, torch.int64),
+        labels=torch.tensor([one.labels for one in examples], dtype=torch.float32),
+        toxic=_padded([one.toxic for one in examples], np.nan, torch.float32),
+        plain=_padded([one.plain for one in examples], 0, torch.int64),
+    )
+
+
+def _padded(rows: Sequence[Sequence[float]], filler: float, kind: torch.dtype) -> Tensor:
+    width = max(map(len, rows))
+    return torch.tensor([[*row, *[filler] * (width - len(row))] for row in rows], dtype=kind)
+
+
+WEIGHTS = torch.tensor([{"toxicity": 1.0, "identity_attack": 1.0}.get(label, 0.5) for label in LABELS])
+"""Of the labels in the loss; the rare ones overfit first."""

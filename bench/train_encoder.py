@@ -1,0 +1,229 @@
+"""Train the shipped encoder: ``python -m bench.train_encoder ../shared/data`` writes ``filters/models/encoder.*``.
+
+All layers of MiniLM-L6 are tuned on many sets at once, labels apart, missing ones masked, while its sentence embedding
+is held to the original's. No text of the data reaches the files. One epoch takes one to two hours on two cores;
+a run that was cut off goes on with ``--resume``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors.numpy import load_file, save_file
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn import functional
+
+from bench import counterfactuals
+from bench.data import training
+from bench.figures import take
+from bench.rows import (
+    BATCH_TOKENS,
+    DISGUISED,
+    LIMITS,
+    LOVED,
+    MAX_TOKENS,
+    PADDED,
+    REPEATS,
+    SWAPPED,
+    WEIGHTS,
+    Batch,
+    Reader,
+    epoch,
+)
+from bench.ship import ship
+from bench.student import Passed, Student
+from filters.models import build, source
+
+SEED = 2016
+RATE, HEAD_RATE = 1e-4, 1e-3
+WARM_UP, DECAY = 0.03, 0.35  # shares of the steps: linear rise at first, linear fall to zero at the end
+DISTIL_EVERY = 3  # steps; the teacher's pass costs a third of one of ours
+EARLY_LOSS, MARK_LOSS, DISTIL_LOSS = 0.3, 0.2, 2.0
+EVERY = 300  # steps between two checkpoints
+
+
+def masked(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean cross entropy of each text's worst unit, over the labels that are known."""
+    known = ~torch.isnan(labels)
+    loss = functional.binary_cross_entropy_with_logits(logits.amax(dim=1), labels.nan_to_num(), reduction="none")
+    weight = known * WEIGHTS
+    return (loss * weight).sum() / weight.sum().clamp(min=1.0)
+
+
+def marked(passed: Passed, toxic: Tensor) -> Tensor:
+    """Return the cross entropy of the tokens that annotators marked or left, toxicity alone."""
+    known = ~torch.isnan(toxic)
+    if not known.any():
+        return torch.zeros(())
+    return functional.binary_cross_entropy_with_logits(passed.tokens[..., 0][known], toxic[known])
+
+
+def distilled(passed: Passed, original: Tensor) -> Tensor:
+    """Return how far the embeddings, and their likeness to each other, are from the original's."""
+    apart = 1 - (passed.embedding * original).sum(dim=1)
+    ours, theirs = passed.embedding @ passed.embedding.T, original @ original.T
+    return apart.mean() + 4.0 * (ours - theirs).square().mean()
+
+
+def original_embedding(teacher: Student, plain: Tensor) -> Tensor:
+    """Return the untouched model's embedding of the texts in one unit, as its authors pool it."""
+    with torch.no_grad():
+        units = torch.where((plain == 0), -1, 0)
+        found: Tensor = teacher(plain, units).embedding
+    return found
+
+
+def rate_at(step: int, steps: int) -> float:
+    """Return the learning rate's share at a step.
+
+    >>> [round(rate_at(step, 100), 2) for step in (0, 2, 50, 80, 99)]
+    [0.33, 1.0, 1.0, 0.57, 0.03]
+    """
+    return min(1.0, (step + 1) / (WARM_UP * steps), (steps - step) / (DECAY * steps))
+
+
+class Training:
+    """The student, its optimiser and where it stands; saved and taken up again as one file."""
+
+    def __init__(self, files: Path, steps: int) -> None:
+        weights = load_file(files / "model.safetensors")
+        self.teacher = Student(weights).eval()
+        self.student = Student(weights).train()
+        heads = [*self.student.head.parameters(), *self.student.early.parameters()]
+        body = list(self.student.layers.parameters())
+        groups = [{"params": body, "lr": RATE, "share": RATE}, {"params": heads, "lr": HEAD_RATE, "share": HEAD_RATE}]
+        self.optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
+        self.steps, self.step = steps, 0
+
+    def learn(self, batch: Batch) -> dict[str, float]:
+        """Take one step; return its losses."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["share"] * rate_at(self.step, self.steps)
+        passed = self.student(batch.ids, batch.units)
+        losses = {
+            "labels": masked(passed.logits, batch.labels),
+            "early": EARLY_LOSS * masked(passed.early, batch.labels),
+            "marks": MARK_LOSS * marked(passed, batch.toxic),
+        }
+        if self.step % DISTIL_EVERY == 0:
+            losses["distil"] = DISTIL_LOSS * distilled(passed, original_embedding(self.teacher, batch.plain))
+        self.optimiser.zero_grad()
+        torch.autograd.backward(torch.stack(list(losses.values())).sum())
+        torch.nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
+        self.optimiser.step()
+        self.step += 1
+        return {name: value.item() for name, value in losses.items()}
+
+    def save(self, path: Path) -> None:
+        """Write everything that going on needs."""
+        state = {"student": self.student.state_dict(), "optimiser": self.optimiser.state_dict(), "step": self.step}
+        torch.save(state, path.with_suffix(".new"))
+        path.with_suffix(".new").replace(path)
+
+    def resume(self, path: Path) -> None:
+        """Take up a run that was saved."""
+        state = torch.load(path, weights_only=True)  # noqa: TID251 - a checkpoint of our own, tensors only
+        self.student.load_state_dict(state["student"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step = int(state["step"])
+
+
+def batches(data: Path, files: Path) -> Iterator[Batch]:
+    """Yield batches, epoch after epoch."""
+    by_source, _ = training(data)
+    by_source[counterfactuals.NAME] = counterfactuals.sentences()
+    tokenizer = Tokenizer.from_file(str(files / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    reader = Reader(tokenizer)
+    number = 0
+    while True:
+        yield from epoch(by_source, reader, SEED + number)
+        number += 1
+        print(f"epoch {number} ends", flush=True)
+
+
+def train(data: Path, folder: Path, steps: int, *, resume: bool) -> Path:
+    """Train for that many steps; return the file with the trained weights, float32."""
+    torch.manual_seed(SEED)
+    folder.mkdir(parents=True, exist_ok=True)
+    files, checkpoint = source.find(), folder / "checkpoint.pt"
+    run = Training(files, steps)
+    if resume:
+        run.resume(checkpoint)
+    began_s, tokens, skipped = time.monotonic(), 0, run.step
+    means: dict[str, float] = {}
+    for number, batch in enumerate(batches(data, files)):
+        if number < skipped:
+            continue
+        if run.step >= steps:
+            break
+        for name, value in run.learn(batch).items():
+            means[name] = value if name not in means else 0.98 * means[name] + 0.02 * value
+        tokens += int((batch.units >= 0).sum())
+        if run.step % 20 == 0:
+            told = " ".join(f"{name} {value:.4f}" for name, value in means.items())
+            print(f"step {run.step} {tokens / (time.monotonic() - began_s):.0f} tokens/s {told}", flush=True)
+        if run.step % EVERY == 0:
+            run.save(checkpoint)
+    run.save(checkpoint)
+    save_file(run.student.exported(), folder / "trained.safetensors")
+    return folder / "trained.safetensors"
+
+
+FIGURES = ("thresholds", "accuracy", "spans")
+"""What is measured of new weights: the thresholds are chosen first, then the rest looks at the report rows once."""
+
+
+def facts(steps: int, note: str) -> dict[str, object]:
+    """Return how the weights came about, for the manifest."""
+    return {
+        "command": "python -m bench.train_encoder ../shared/data",
+        "seed": SEED,
+        "steps": steps,
+        "rates": {"layers": RATE, "heads": HEAD_RATE, "warm_up": WARM_UP, "decay": DECAY},
+        "batch_tokens": BATCH_TOKENS,
+        "text_tokens": MAX_TOKENS,
+        "rows_of_a_source_per_epoch": LIMITS,
+        "repeats": REPEATS,
+        "losses": {"early": EARLY_LOSS, "marks": MARK_LOSS, "distil": DISTIL_LOSS, "distil_every": DISTIL_EVERY},
+        "augmented": {"disguised": DISGUISED, "padded": PADDED, "swapped": SWAPPED, "loved": LOVED},
+        **({"note": note} if note else {}),
+    }
+
+
+def measure(data: Path, folder: Path) -> None:
+    """Choose the policy's thresholds, measure, and write the figures into README, figures and manifest."""
+    for name in FIGURES:
+        extra = ["--write"] if name == "thresholds" else []
+        subprocess.run([sys.executable, "-m", f"bench.{name}", str(data), *extra], check=True)
+    figures = take(FIGURES)
+    path = folder / build.MANIFEST
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest["figures"] = {name: figures[name] for name in FIGURES}
+    path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--work", type=Path, default=Path("bench/out/training"), help="checkpoints go here")
+    parser.add_argument("--steps", type=int, default=4_200)
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument("--note", default="", help="what else the manifest should say of this run")
+    chosen = parser.parse_args()
+    trained = train(chosen.data, chosen.work, chosen.steps, resume=chosen.resume)
+    ship(trained, chosen.data, source.FOLDER, facts(chosen.steps, chosen.note))
+    measure(chosen.data, source.FOLDER)
+
+
+if __name__ == "__main__":
+    main()
