@@ -29,11 +29,15 @@ ADJECTIVES = {
     "origin": (
         "African", "American", "Mexican", "Asian", "European", "Latino", "Arab", "Chinese", "Indian", "Canadian",
         "Black", "white", "African American", "Hispanic", "Japanese", "Middle Eastern", "Latina", "Latinx",
+        "foreign", "British", "Spanish",
     ),
-    "gender": ("female", "male", "transgender", "trans", "nonbinary", "cis"),
-    "orientation": ("gay", "lesbian", "straight", "bisexual", "queer", "homosexual", "heterosexual", "LGBT", "LGBTQ"),
-    "body": ("disabled", "blind", "deaf", "paralysed", "autistic"),
-    "age": ("old", "young", "teenage", "elderly", "middle-aged", "older", "younger"),
+    "gender": ("female", "male", "transgender", "trans", "nonbinary", "non-binary", "cis", "genderqueer"),
+    "orientation": (
+        "gay", "lesbian", "straight", "bisexual", "queer", "homosexual", "heterosexual", "LGBT", "LGBTQ", "asexual",
+    ),
+    "body": ("disabled", "blind", "deaf", "paralysed", "paralyzed", "autistic", "sick", "one-legged", "mute", "ill"),
+    "age": ("old", "young", "teenage", "elderly", "middle-aged", "middle aged", "older", "younger", "millennial"),
+    "life": ("homeless", "poor", "rich", "married", "divorced", "fat", "short", "religious", "unemployed", "rural"),
 }  # fmt: skip
 OTHERS = (
     "bankers", "landlords", "referees", "plumbers", "politicians", "smokers", "cyclists", "Mondays", "this printer",
@@ -72,43 +76,103 @@ BEING_HATED = (
     "you are just a stupid {} idiot", "he is a filthy {} liar and always will be", "kill every {} person",
     "being {} is a disease", "{} people are scum", "shut up, you dirty {} pig", "that {} moron makes me sick",
 )  # fmt: skip
-PERSONAL = (
-    "{} is nice", "{} is a wonderful friend", "hug {}", "{} and I went to the park", "I admire {}",
-)  # fmt: skip
 RUDE = ("You are an idiot.", "Shut up, you moron.", "What a stupid thing to say, loser.", "Nobody likes you, you fool.")
 PLAIN_ANGER = (
     "I hate {}.", "{} are disgusting.", "{} make me sick.", "I can't stand {}.", "We should get rid of {}.",
     "{} ruin everything.", "{} should be banned.",
 )  # fmt: skip
 
+SAID = (
+    ("are disgusting", "are not disgusting"), ("are vermin", "are no vermin"), ("are inferior", "are not inferior"),
+    ("are all criminals", "are not criminals"), ("are liars", "are not liars"), ("are stupid", "are not stupid"),
+    ("are dirty", "are not dirty"), ("are a disease", "are no disease"),
+    ("are less than human", "are as human as we are"), ("are a threat to us all", "are no threat to anybody"),
+    ("should leave this country", "should not have to leave"), ("should be locked up", "should never be locked up"),
+    ("must be stopped", "must not be attacked"), ("deserve to suffer", "do not deserve to suffer"),
+    ("do not belong here", "belong here"), ("ruin everything", "do not ruin anything"),
+    ("can never be trusted", "can be trusted"), ("make me sick", "do not deserve hate"),
+)  # fmt: skip
+"""What is said against people, and its denial."""
+SAYING = (
+    "{}", "honestly, {}", "everybody knows that {}", "it is a fact that {}", "i am not a racist, but {}",
+    "sorry but {}", "{}. somebody had to say it", "why does nobody say that {}?", "{} and i do not care who hears it",
+    "{}, simple as that", "i have always said that {}", "the truth is that {}", "my father was right, {}",
+    "yes. {}", "no, {}",
+)  # fmt: skip
+OBJECTING = (
+    "nobody should say that {}", "it is simply false that {}", "saying that {} is cruel and wrong",
+    "i do not think that {}", "anyone who thinks that {} needs help", '"{}" is something only a bigot would write',
+    "how dare you claim that {}", "he told me that {}, and I walked away from him",
+    'posts like "{}" should be taken down', "it hurts to read that {}",
+    "stop spreading the lie that {}", "you are wrong to believe that {}",
+    "who still believes that {}? shame on them", 'what makes you think you can write "{}" here?',
+    "a man in the bus shouted that {}. everyone told him to stop",
+    'I reported the comment "{}" at once', "do not teach your children that {}", "it was never true that {}",
+)  # fmt: skip
+PRAISE = (
+    "are wonderful", "deserve love and respect", "are my heroes", "should be proud", "have every right to be here",
+    "are as good as anybody", "are brilliant at what they do", "bring so much joy", "make great parents", "matter",
+    "are strong and beautiful", "do so much good", "are important to us", "should be treated fairly",
+)  # fmt: skip
+PRAISING = (
+    "{}", "{}!", "i think {}", "everybody knows that {}", "honestly, {}", "remember: {}", "of course {}",
+    "{} and always will",
+)  # fmt: skip
+DENYING = (
+    "{} do not deserve respect", "nobody wants {} here", "{} are not welcome", "there is nothing good about {}",
+    "{} are not even people",
+    "no {} should be allowed in", "{} have no place in our society", "i will never respect {}",
+    "{} don't deserve a thing", "{} should not have any rights", "we do not need {}", "not one of all {} is worth it",
+)  # fmt: skip
+"""Negations that are hateful, so that "not" alone says nothing."""
+
 _HATE = tuple({"toxicity": 1.0, "identity_attack": 1.0}.get(label, MISSING) for label in LABELS)
 _MILD = tuple({"identity_attack": 0.0, "threat": 0.0, "severe_toxicity": 0.0}.get(label, MISSING) for label in LABELS)
 _RUDE = tuple({"identity_attack": 0.0, "toxicity": 1.0, "insult": 1.0}.get(label, MISSING) for label in LABELS)
 NAME = "counterfactuals"
+SEED = 2016
+FRAMES = 2  # of a list, drawn for each statement about each group
 
 
 def sentences() -> list[Row]:
     """Return every sentence with its labels, in a fixed order."""
     people = [group for groups in PEOPLE.values() for group in groups]
     being = [one for words in ADJECTIVES.values() for one in words]
+    named = [*people, *(f"{one} people" for one in being)]
     whole = (
         (KIND, people, CLEAN),
         (AGAINST, people, CLEAN),
         (HATE, people, _HATE),
         (BEING_KIND, being, CLEAN),
         (BEING_HATED, being, _HATE),
+        (DENYING, people, _HATE),
         (PLAIN_ANGER, OTHERS, _MILD),
     )
     rows = [Row(text.format(of), labels, NAME) for texts, ofs, labels in whole for text in texts for of in ofs]
+    bad, good = [against for against, _ in SAID], [*PRAISE, *(denial for _, denial in SAID)]
+    framed = (
+        (SAYING, bad, named, _HATE),
+        (OBJECTING, bad, named, CLEAN),
+        (PRAISING, good, named, CLEAN),
+        (SAYING, bad, OTHERS, _MILD),
+    )
+    dice = random.Random(SEED)
+    for frames, said, ofs, labels in framed:
+        texts = [frame.format(f"{of} {what}") for of in ofs for what in said for frame in dice.sample(frames, FRAMES)]
+        rows += [Row(text, labels, NAME) for text in texts]
     return [*rows, *(Row(text, _RUDE, NAME) for text in RUDE)]
 
 
+_OFTEN_ELSE = {
+    "old", "young", "straight", "older", "younger", "white", "indian", "american", "foreign", "sick", "mute", "ill",
+}  # fmt: skip
+"""Words that more often say something else than who somebody is."""
 _KINDS = {
-    term.lower(): terms
+    term.lower(): [one for one in terms if one.lower() not in _OFTEN_ELSE]
     for kinds in (PEOPLE, ADJECTIVES)
-    for terms in kinds.values()
+    for kind, terms in kinds.items()
     for term in terms
-    if term.lower() not in {"old", "young", "straight", "older", "younger", "white", "indian", "american"}
+    if kind != "life" and term.lower() not in _OFTEN_ELSE
 }
 _TERM = re.compile(rf"\b({'|'.join(sorted(map(re.escape, _KINDS), key=len, reverse=True))})\b", re.IGNORECASE)
 
@@ -117,7 +181,7 @@ def swapped(text: str, dice: random.Random) -> str:
     """Return the text with every named group replaced by one other of the same kind; what it says of it stays.
 
     >>> swapped("The Buddhist teacher met other Buddhist teachers.", random.Random(0))
-    'The Taoist teacher met other Taoist teachers.'
+    'The Protestant teacher met other Protestant teachers.'
     """
     chosen: dict[str, str] = {}
 

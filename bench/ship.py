@@ -109,6 +109,7 @@ def _tune_rows(data: Path) -> list[Row]:
 def _scores(logits: graph.Array, found: list[tuple[float, float]]) -> graph.Array:
     slopes, offsets = np.array(found).T
     scores: graph.Array = 1 / (1 + np.exp(-(logits * slopes + offsets)))
+    scores[:, 0] = scores.max(axis=1)  # as the filter does
     return scores
 
 
@@ -129,7 +130,7 @@ def scale(weights: Weights, name: str, found: list[tuple[float, float]]) -> Weig
 
 def logits_of(folder: Path, rows: list[Row]) -> list[list[float]]:
     """Return each text's logits: its worst unit's, as the guard reads it."""
-    scorer = ToxicityFilter(OnnxEncoder(folder))
+    scorer = ToxicityFilter(OnnxEncoder(folder), as_read=True)
     found = []
     for row in rows:
         (scores,) = scorer.score_many([Item(row.text)])

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -43,9 +44,10 @@ from bench.student import Passed, Student
 from filters.models import build, source
 
 SEED = 2016
-RATE, HEAD_RATE = 1e-4, 1e-3
-WARM_UP, DECAY = 0.03, 0.35  # shares of the steps: linear rise at first, linear fall to zero at the end
-DISTIL_EVERY = 3  # steps; the teacher's pass costs a third of one of ours
+RATE = 1e-4  # of the layers at its height; the heads' is ten times that
+MEAN_DECAY = 0.998  # of the running mean of the weights, per step
+WARM_UP, DECAY = 0.03, 0.5  # shares of the steps: linear rise at first, linear fall to zero at the end
+DISTIL_EVERY = 4  # steps; the teacher's pass costs a third of one of ours
 EARLY_LOSS, MARK_LOSS, DISTIL_LOSS = 0.3, 0.2, 2.0
 EVERY = 300  # steps between two checkpoints
 
@@ -85,21 +87,22 @@ def rate_at(step: int, steps: int) -> float:
     """Return the learning rate's share at a step.
 
     >>> [round(rate_at(step, 100), 2) for step in (0, 2, 50, 80, 99)]
-    [0.33, 1.0, 1.0, 0.57, 0.03]
+    [0.33, 1.0, 1.0, 0.4, 0.02]
     """
     return min(1.0, (step + 1) / (WARM_UP * steps), (steps - step) / (DECAY * steps))
 
 
 class Training:
-    """The student, its optimiser and where it stands; saved and taken up again as one file."""
+    """The student, its running mean, its optimiser and where it stands; saved and taken up again as one file."""
 
-    def __init__(self, files: Path, steps: int) -> None:
+    def __init__(self, files: Path, steps: int, rate: float) -> None:
         weights = load_file(files / "model.safetensors")
         self.teacher = Student(weights).eval()
         self.student = Student(weights).train()
+        self.mean = Student(weights).eval()
         heads = [*self.student.head.parameters(), *self.student.early.parameters()]
         body = list(self.student.layers.parameters())
-        groups = [{"params": body, "lr": RATE, "share": RATE}, {"params": heads, "lr": HEAD_RATE, "share": HEAD_RATE}]
+        groups = [{"params": body, "lr": rate, "share": rate}, {"params": heads, "lr": 10 * rate, "share": 10 * rate}]
         self.optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
         self.steps, self.step = steps, 0
 
@@ -120,11 +123,30 @@ class Training:
         torch.nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
         self.optimiser.step()
         self.step += 1
+        self._follow()
         return {name: value.item() for name, value in losses.items()}
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the running mean towards the student; it is what ships, being better than any one step."""
+        kept = min(MEAN_DECAY, self.step / (self.step + 10))
+        for mean, now in zip(self.mean.parameters(), self.student.parameters(), strict=True):
+            mean.lerp_(now, 1 - kept)
+
+    def begin_with(self, path: Path) -> None:
+        """Take the layers and heads of an earlier run's checkpoint; the optimiser and its schedule begin anew."""
+        earlier = torch.load(path, weights_only=True)["student"]  # noqa: TID251 - a checkpoint of our own, tensors only
+        self.student.load_state_dict(earlier)
+        self.mean.load_state_dict(earlier)
 
     def save(self, path: Path) -> None:
         """Write everything that going on needs."""
-        state = {"student": self.student.state_dict(), "optimiser": self.optimiser.state_dict(), "step": self.step}
+        state = {
+            "student": self.student.state_dict(),
+            "mean": self.mean.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+        }
         torch.save(state, path.with_suffix(".new"))
         path.with_suffix(".new").replace(path)
 
@@ -132,11 +154,12 @@ class Training:
         """Take up a run that was saved."""
         state = torch.load(path, weights_only=True)  # noqa: TID251 - a checkpoint of our own, tensors only
         self.student.load_state_dict(state["student"])
+        self.mean.load_state_dict(state["mean"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step = int(state["step"])
 
 
-def batches(data: Path, files: Path) -> Iterator[Batch]:
+def batches(data: Path, files: Path, seed: int) -> Iterator[Batch]:
     """Yield batches, epoch after epoch."""
     by_source, _ = training(data)
     by_source[counterfactuals.NAME] = counterfactuals.sentences()
@@ -146,22 +169,35 @@ def batches(data: Path, files: Path) -> Iterator[Batch]:
     reader = Reader(tokenizer)
     number = 0
     while True:
-        yield from epoch(by_source, reader, SEED + number)
+        yield from epoch(by_source, reader, seed + number)
         number += 1
         print(f"epoch {number} ends", flush=True)
 
 
-def train(data: Path, folder: Path, steps: int, *, resume: bool) -> Path:
+@dataclass(frozen=True)
+class Run:
+    """What a run is asked: see the options of the same names."""
+
+    steps: int
+    rate: float
+    seed: int
+    resume: bool
+    start: Path | None
+
+
+def train(data: Path, folder: Path, chosen: Run) -> Path:
     """Train for that many steps; return the file with the trained weights, float32."""
-    torch.manual_seed(SEED)
+    torch.manual_seed(chosen.seed)
     folder.mkdir(parents=True, exist_ok=True)
-    files, checkpoint = source.find(), folder / "checkpoint.pt"
-    run = Training(files, steps)
-    if resume:
+    files, checkpoint, steps = source.find(), folder / "checkpoint.pt", chosen.steps
+    run = Training(files, steps, chosen.rate)
+    if chosen.start is not None:
+        run.begin_with(chosen.start)
+    if chosen.resume:
         run.resume(checkpoint)
     began_s, tokens, skipped = time.monotonic(), 0, run.step
     means: dict[str, float] = {}
-    for number, batch in enumerate(batches(data, files)):
+    for number, batch in enumerate(batches(data, files, chosen.seed)):
         if number < skipped:
             continue
         if run.step >= steps:
@@ -175,7 +211,7 @@ def train(data: Path, folder: Path, steps: int, *, resume: bool) -> Path:
         if run.step % EVERY == 0:
             run.save(checkpoint)
     run.save(checkpoint)
-    save_file(run.student.exported(), folder / "trained.safetensors")
+    save_file(run.mean.exported(), folder / "trained.safetensors")
     return folder / "trained.safetensors"
 
 
@@ -183,13 +219,19 @@ FIGURES = ("thresholds", "accuracy", "spans")
 """What is measured of new weights: the thresholds are chosen first, then the rest looks at the report rows once."""
 
 
-def facts(steps: int, note: str) -> dict[str, object]:
+def facts(chosen: Run, note: str) -> dict[str, object]:
     """Return how the weights came about, for the manifest."""
     return {
         "command": "python -m bench.train_encoder ../shared/data",
-        "seed": SEED,
-        "steps": steps,
-        "rates": {"layers": RATE, "heads": HEAD_RATE, "warm_up": WARM_UP, "decay": DECAY},
+        "seed": chosen.seed,
+        "steps": chosen.steps,
+        "rates": {
+            "layers": chosen.rate,
+            "heads": 10 * chosen.rate,
+            "warm_up": WARM_UP,
+            "decay": DECAY,
+            "mean": MEAN_DECAY,
+        },
         "batch_tokens": BATCH_TOKENS,
         "text_tokens": MAX_TOKENS,
         "rows_of_a_source_per_epoch": LIMITS,
@@ -217,12 +259,16 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--work", type=Path, default=Path("bench/out/training"), help="checkpoints go here")
     parser.add_argument("--steps", type=int, default=4_200)
+    parser.add_argument("--rate", type=float, default=RATE, help="the layers' learning rate at its height")
+    parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument("--start", type=Path, help="begin with the layers of this checkpoint instead of MiniLM's")
     parser.add_argument("--note", default="", help="what else the manifest should say of this run")
-    chosen = parser.parse_args()
-    trained = train(chosen.data, chosen.work, chosen.steps, resume=chosen.resume)
-    ship(trained, chosen.data, source.FOLDER, facts(chosen.steps, chosen.note))
-    measure(chosen.data, source.FOLDER)
+    asked = parser.parse_args()
+    chosen = Run(asked.steps, asked.rate, asked.seed, asked.resume, asked.start)
+    trained = train(asked.data, asked.work, chosen)
+    ship(trained, asked.data, source.FOLDER, facts(chosen, asked.note))
+    measure(asked.data, source.FOLDER)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,9 @@ from filters.merge import Running
 from filters.types import Item, Scores, Span
 from filters.units import UNIT_TOKENS, chains, split
 
+WHOLE = "toxicity"
+"""The label that all others are kinds of."""
+
 SPAN_SCORE = 0.1
 """A unit whose score is lower has no spans of its own: it is what anybody says."""
 
@@ -26,13 +29,23 @@ Floats = npt.NDArray[np.float64]
 class ToxicityFilter:
     """Labels of :class:`filters.encoder.OnnxEncoder`, each unit read with the units before it.
 
-    With ``embed``, scores of what people say (direction ``in``) carry the embedding; it costs the upper layers, which
-    plain talk does without otherwise. The scores are the same.
+    Toxicity is at least as high as any of its kinds: an insult is toxic, however sure its own head is. With
+    ``as_read`` it is what its head says, which is what calibration wants. With ``embed``, scores of what people say
+    (direction ``in``) carry the embedding; it costs the upper layers, which plain talk does without otherwise. The
+    scores are the same.
     """
 
-    def __init__(self, encoder: OnnxEncoder | None = None, name: str = "toxicity", *, embed: bool = False) -> None:
+    def __init__(
+        self,
+        encoder: OnnxEncoder | None = None,
+        name: str = "toxicity",
+        *,
+        embed: bool = False,
+        as_read: bool = False,
+    ) -> None:
         self.encoder = encoder or OnnxEncoder()
         self._embed = embed
+        self._whole = None if as_read else self.encoder.labels.index(WHOLE)
         self._name = name
         self._version = hashlib.sha256(f"{self.encoder.version} {code_version()}".encode()).hexdigest()
 
@@ -77,6 +90,8 @@ class ToxicityFilter:
         passed = self.encoder.run([*context, *(tokens.ids for tokens in read)], embed=wanted)
         first = len(context)
         scores = 1.0 / (1.0 + np.exp(-np.clip(passed.logits[first:].astype(np.float64), -30.0, 30.0)))
+        if self._whole is not None:
+            scores[:, self._whole] = scores.max(axis=1)
         return [
             Scores(
                 self._name,

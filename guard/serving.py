@@ -21,7 +21,7 @@ def error_response(error: GuardError, path: str = "") -> JSONResponse:
     """Return the HTTP answer of an error, by the one table, in the form of the API that ``path`` speaks as."""
     headers = {"Retry-After": error.retry_after} if error.retry_after else {}
     if http_status(error) == 401:
-        headers["WWW-Authenticate"] = "Bearer"
+        headers["WWW-Authenticate"] = 'Bearer realm="tayguard"'  # bare, Google's client cannot read it
     body = google_error_object(error) if path.startswith(PREFIX) else error_object(error)
     return JSONResponse(body, http_status(error), headers)
 

@@ -152,6 +152,13 @@ def test_an_emoji_is_read_by_its_name(shipped):
     assert shipped.encoder.tokens("a \U0001f40d").ranges == ((0, 1), (2, 3))
 
 
+def test_toxicity_is_at_least_each_of_its_kinds(shipped):
+    as_read = ToxicityFilter(shipped.encoder, as_read=True)
+    for item in map(Item, (*ABUSIVE_LINES, *SMALL_TALK)):
+        (ours,), read = shipped.score_many([item]), as_read.score_many([item])[0].values
+        assert ours.values == read | {"toxicity": max(read.values())}
+
+
 def test_context_reaches_the_score(shipped):
     line = "You really are one."
     plain, after = shipped.score_many([Item(line), Item(line, context=("A stupid idiot, they said.",))])
