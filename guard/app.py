@@ -24,6 +24,7 @@ from guard.chat_routes import chat_router, feedback_router
 from guard.check_routes import check_router
 from guard.checking import Checks
 from guard.dialects.openai_chat import Limits
+from guard.dialects.plugins import Routes
 from guard.dialects.relay_settings import RelaySettings
 from guard.entry import Entry, EntryLimits
 from guard.errors import BadRequestError, BusyError, ConversationBusyError, GuardError, NotFoundError
@@ -75,6 +76,7 @@ class Deps:
     poll_s: float = 0.25
     docs: bool = True
     routers: Sequence[APIRouter] = ()
+    dialects: Sequence[Routes] = ()
     relays: Mapping[str, tuple[RelaySettings, Upstream]] = field(default_factory=dict)
     relays_teach: bool = False  # the embedded bot does not learn what people say to another one
 
@@ -112,7 +114,7 @@ def create_app(deps: Deps) -> FastAPI:
     app.include_router(check_router(running.checks, deps.limits, trust_system=deps.trust_system))
     app.include_router(feedback_router(deps.store, deps.keys, deps.hashed, deps.clock, deps.feedback, deps.limits))
     app.include_router(_operations(running))
-    for router in deps.routers:
+    for router in (*deps.routers, *(routes(running.proxy, deps.limits) for routes in deps.dialects)):
         app.include_router(router)
     _map_errors(app, running.metrics)
     app.add_middleware(BodyLimit, max_bytes=deps.limits.max_body_bytes)

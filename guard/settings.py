@@ -66,6 +66,9 @@ class ServerSettings(_Section):
     trust_system: bool = Field(
         default=True, description="Pass system and developer messages on unscored; else they are judged as a person's."
     )
+    dialects: tuple[str, ...] = Field(
+        default=(), description="Installed plug-ins (`tayguard.dialects`) whose routes are served as well."
+    )
     docs: bool = Field(default=True, description="Serve the API's description at `/docs` and `/openapi.json`.")
 
 

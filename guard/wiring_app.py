@@ -13,6 +13,7 @@ from guard.app import Deps, create_app
 from guard.auth import ROLES, KeyRecord, record_for
 from guard.cache import CacheLimits
 from guard.console import console_router
+from guard.dialects import plugins as dialect_plugins
 from guard.dialects.openai_chat import Limits
 from guard.dialects.relay_settings import RelaySettings
 from guard.entry import EntryLimits
@@ -118,6 +119,7 @@ def app_of(wiring: Wiring, *, loopback: bool, metrics_dir: str = "") -> FastAPI:
         docs=False,
         relays={name: (relay, _relay(wiring, name, relay)) for name, relay in settings.relay.items()},
         relays_teach=settings.upstream.external,
+        dialects=tuple(map(dialect_plugins.load, settings.server.dialects)),
         routers=(admin_router(operations), console_router(operations.status, docs=settings.server.docs)),
     )
     return create_app(deps)
