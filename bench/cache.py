@@ -20,7 +20,7 @@ from typing import Any
 
 from bench.data import read
 from bench.figures import save
-from bench.readme import table
+from bench.tables import table
 from filters.guardian import Guardian
 from filters.types import Item
 from filters.units import Unit

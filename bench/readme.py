@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import cache, score_stream, speed, stream
 from bench.figures import kept, take
+from bench.tables import percent, table
 
 Figures = Mapping[str, Any]
 
@@ -30,33 +32,9 @@ WANTED = {
 """What we set out to reach."""
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table.
-
-    >>> print(table(["a", "b"], [["1", "2"]]))
-    | a | b |
-    | --- | --- |
-    | 1 | 2 |
-    """
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
 def _area(one: Figures, digits: int = 3) -> str:
     low, high = one["interval"]
     return f"{one['auc']:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
-
-
-def _percent(share: float) -> str:
-    """Return a share as a text with two significant digits.
-
-    >>> [_percent(value) for value in (0.0, 0.00123, 0.0241, 0.873, 1.0)]
-    ['0 %', '0.12 %', '2.4 %', '87 %', '100 %']
-    """
-    value = 100 * share
-    if not value:
-        return "0 %"
-    return f"{value:.0f} %" if value >= 9.95 else f"{value:.1f} %" if value >= 0.995 else f"{value:.2f} %"
 
 
 def accuracy(figures: Figures) -> str:
@@ -66,7 +44,7 @@ def accuracy(figures: Figures) -> str:
     found = [table(["measure (95 % interval)", "measured", "goal"], rows)]
     if "hatecheck" in figures:
         kinds = sorted(figures["hatecheck"]["by_functionality"].items(), key=lambda pair: pair[1]["right"])
-        lines = [[name, str(one["rows"]), _percent(one["right"])] for name, one in kinds[:8]]
+        lines = [[name, str(one["rows"]), percent(one["right"])] for name, one in kinds[:8]]
         found.append(table(["HateCheck, weakest kinds", "rows", "right"], lines))
     if "jigsaw_report" in figures:
         bins = figures["jigsaw_report"]["reliability"]
@@ -122,7 +100,7 @@ def _fidelity_rows(figures: Figures) -> Iterable[Sequence[str]]:
     if found:
         one = found["clinc150_intents"]
         title = f"clinc150 intents by {one['neighbours']} neighbours, original / ours"
-        yield title, f"{_percent(one['original'])} / {_percent(one['ours'])}", "-"
+        yield title, f"{percent(one['original'])} / {percent(one['ours'])}", "-"
 
 
 def policy(figures: Figures) -> str:
@@ -132,7 +110,7 @@ def policy(figures: Figures) -> str:
     found = [table(["`in`", *names], [[label, *(f"{one[name]:g}" for name in names)] for label, one in limits.items()])]
     for title, kind in (("clean texts", "clean"), ("bad texts", "bad"), ("the same sets' other half", "not_bad")):
         rows = [
-            [f"{name} ({one['rows']:,})", *(_percent(one[effect]) for effect in ("blocked", "flagged", "kept"))]
+            [f"{name} ({one['rows']:,})", *(percent(one[effect]) for effect in ("blocked", "flagged", "kept"))]
             for name, one in figures[kind].items()
         ]
         found.append(table([title, "blocked", "flagged or blocked", "kept from learning"], rows))
@@ -145,7 +123,7 @@ def transforms(figures: Figures) -> str:
     lines = [
         [
             name,
-            *(_percent(share) for share in (plain["flagged"], one["raw"]["flagged"], one["ours"]["flagged"])),
+            *(percent(share) for share in (plain["flagged"], one["raw"]["flagged"], one["ours"]["flagged"])),
             f"{one['raw']['auc']:.3f}",
             f"{one['ours']['auc']:.3f}",
         ]
@@ -155,20 +133,33 @@ def transforms(figures: Figures) -> str:
     said = (
         f"{figures['rows']:,} rows, half of them toxic. Worst: {worst['name']}, AUC {worst['below_plain']:.3f} below "
         f"plain (goal: 0.02). In 20,000 benign tokens, of {deep['texts']} texts flagged alone are flagged at the begin "
-        f"{_percent(deep['begin'])}, in the middle {_percent(deep['middle'])}, at the end {_percent(deep['end'])}."
+        f"{percent(deep['begin'])}, in the middle {percent(deep['middle'])}, at the end {percent(deep['end'])}."
     )
     clean = [
-        [f"{name} ({one['rows']:,})", _percent(one["raw"]), _percent(one["ours"]), f"{one['readings']:.3f}"]
+        [f"{name} ({one['rows']:,})", percent(one["raw"]), percent(one["ours"]), f"{one['readings']:.3f}"]
         for name, one in figures["clean"].items()
     ]
     others = table(["clean texts", "flagged, raw model", "flagged, ours", "readings a unit"], clean)
     return "\n\n".join([said, table(head, lines), others])
 
 
+def spans(figures: Figures) -> str:
+    """Return what the spans of toxic_spans_trial are worth."""
+    return (
+        f"Of {figures['posts']} posts of toxic_spans_trial the characters found overlap with those people marked by "
+        f"F1 {figures['f1']:.3f}; marking the whole text gives {figures['f1_whole_text']:.3f}."
+    )
+
+
 TABLES: dict[str, tuple[str, Callable[[Figures], str]]] = {
     "accuracy": ("accuracy", accuracy),
     "policy": ("thresholds", policy),
     "transforms": ("transforms", transforms),
+    "spans": ("spans", spans),
+    "speed": ("speed", speed.shown),
+    "stream": ("stream", stream.shown),
+    "cache": ("cache", cache.shown),
+    "lines": ("score_stream", score_stream.shown),
 }
 """Name of a marked place to the bench whose figures it shows, and how."""
 

@@ -14,13 +14,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from bench.figures import save
-from bench.readme import table
+from bench.tables import table
 
 LINES = 1_000_000
 WORDS = ("a walk", "by the river", "this morning", "was long", "and quiet", "until noon", "I think", "we saw herons")
@@ -79,6 +79,20 @@ def measured(out: IO[bytes], pid: int, count: int) -> Iterator[tuple[int, int]]:
             yield number + 1, watched.peak_kb
 
 
+def shown(figures: Mapping[str, float]) -> str:
+    """Return the table."""
+    rows = [
+        ["lines", f"{figures['lines']:,}"],
+        ["lines a second", f"{figures['lines_per_s']:,.0f}"],
+        [
+            f"highest memory of all processes after {figures['early_lines']:,} lines",
+            f"{figures['peak_mb_early']:,.0f} MB",
+        ],
+        ["and at the end", f"{figures['peak_mb_at_end']:,.0f} MB"],
+    ]
+    return table(["`tayguard score`, short lines that all differ", "measured"], rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lines", type=int, default=LINES)
@@ -105,8 +119,7 @@ def main() -> None:
         "peak_mb_early": round(peaks[early] / 1024, 1),
         "peak_mb_at_end": round(peaks[chosen.lines] / 1024, 1),
     }
-    rows = [[name.replace("_", " "), f"{value:,}"] for name, value in figures.items()]
-    print(table(["tayguard score, short lines", "measured"], rows))
+    print(shown(figures))
     print(f"\n{save('score_stream', figures)}")
 
 

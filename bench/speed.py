@@ -22,7 +22,7 @@ from typing import Any
 from bench.data import read
 from bench.figures import save
 from bench.peer import Peer, unbound
-from bench.readme import table
+from bench.tables import table
 from filters.encoder import OnnxEncoder, Pass
 from filters.guardian import Guardian
 from filters.toxicity import ToxicityFilter

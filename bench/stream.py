@@ -22,8 +22,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bench.figures import save
-from bench.readme import table
 from bench.server import serving
+from bench.tables import table
 from bench.upstream import MODEL, paced
 from filters.guardian import Guardian
 from filters.types import Item
