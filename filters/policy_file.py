@@ -11,10 +11,11 @@ from typing import Any, Literal
 from filters.errors import PolicyError
 
 DIRECTIONS = ("in", "out")
-OUTCOMES = ("flag", "block", "quarantine", "reject")
-MESSAGES = ("blocked", "unscored", "stopped", "unavailable")
-KEYS = ("thresholds", "on_unscored", "on_store_down", "messages")
-MILDER = (("flag", "block"), ("quarantine", "reject"))
+OUTCOMES = ("flag", "replace", "block", "quarantine", "reject")
+MESSAGES = ("blocked", "unscored", "stopped", "unavailable", "replaced")
+KEYS = ("mode", "thresholds", "on_unscored", "on_store_down", "messages")
+MODES = ("enforce", "shadow")
+MILDER = (("flag", "replace"), ("flag", "block"), ("replace", "block"), ("quarantine", "reject"))
 LONGEST_MESSAGE = 2_000  # characters
 LONGEST_FILE = 262_144  # characters
 
@@ -38,6 +39,7 @@ def parse(text: str, form: Literal["toml", "json"]) -> dict[str, Any]:
     if "thresholds" not in fields:
         raise PolicyError("thresholds is missing: name labels under [thresholds.in] and [thresholds.out]")
     return {
+        "mode": _choice(fields.get("mode", "enforce"), MODES, "mode"),
         "thresholds": _thresholds(fields["thresholds"]),
         "on_unscored": _on_unscored(fields.get("on_unscored", {})),
         "on_store_down": _choice(fields.get("on_store_down", "fixed"), ("fixed", "serve"), "on_store_down"),
@@ -65,13 +67,20 @@ def _choice(value: object, choices: tuple[str, ...], key: str) -> str:
     return value
 
 
-def _on_unscored(value: object) -> dict[str, str]:
+def _on_unscored(value: object) -> dict[str, dict[str, str]]:
+    """Return direction to label to what is done; under the empty label, what is done with all others."""
     table = _table(value, "on_unscored")
     _known(table, DIRECTIONS, "on_unscored.")
-    return {
-        direction: _choice(table.get(direction, "block"), ("block", "allow"), f"on_unscored.{direction}")
-        for direction in DIRECTIONS
+    return {direction: _on_labels(table.get(direction, "block"), direction) for direction in DIRECTIONS}
+
+
+def _on_labels(value: object, direction: str) -> dict[str, str]:
+    named = {"default": value} if isinstance(value, str) else _table(value, f"on_unscored.{direction}")
+    chosen = {
+        label: _choice(action, ("block", "allow"), f"on_unscored.{direction}" + f".{label}" * (named is value))
+        for label, action in named.items()
     }
+    return {"": chosen.pop("default", "block"), **chosen}
 
 
 def _thresholds(value: object) -> dict[str, dict[str, dict[str, float]]]:
@@ -103,12 +112,16 @@ def _messages(value: object) -> dict[str, dict[str, str]]:
     _known(table, MESSAGES, "messages.")
     found = {kind: {"en": text} for kind, text in DEFAULT_MESSAGES.items()}
     for kind, texts in table.items():
+        found.setdefault(kind, {"en": REPLACED})
         for language, text in _table(texts, f"messages.{kind}").items():
             if not isinstance(text, str) or not text.strip() or len(text) > LONGEST_MESSAGE:
                 raise PolicyError(f"messages.{kind}.{language} must be a text of 1 to {LONGEST_MESSAGE} characters")
             found[kind][language] = text
     return found
 
+
+REPLACED = "[removed]"
+"""Stands for what was replaced; in a policy only where one names another, so that those of before keep their ids."""
 
 DEFAULT_MESSAGES = {
     "blocked": "I'd rather not go on with that. Shall we talk about something else?",

@@ -122,7 +122,10 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A decision with its reasons; ``policy`` and ``filters`` name the versions that made it."""
+    """A decision with its reasons; ``policy`` and ``filters`` name the versions that made it.
+
+    ``unscored`` are the policy's labels that nobody scored in full, of a text that is unscored.
+    """
 
     serve: ServeVerdict
     learn: LearnVerdict
@@ -130,6 +133,7 @@ class Verdict:
     coverage: float = 1.0
     policy: str = ""
     filters: Mapping[str, str] = field(default_factory=dict)
+    unscored: tuple[str, ...] = ()
 
 
 @runtime_checkable

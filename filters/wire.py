@@ -73,6 +73,7 @@ def verdict_to_json(verdict: Verdict) -> Json:
         "coverage": verdict.coverage,
         "policy": verdict.policy,
         "filters": dict(verdict.filters),
+        **({"unscored": list(verdict.unscored)} if verdict.unscored else {}),
     }
 
 
@@ -91,4 +92,5 @@ def verdict_from_json(value: Mapping[str, Any]) -> Verdict:
         coverage=value["coverage"],
         policy=value["policy"],
         filters=dict(value["filters"]),
+        unscored=tuple(value.get("unscored", ())),
     )

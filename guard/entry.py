@@ -43,6 +43,11 @@ class Entry:
         self._clock, self._limits = clock, limits
         self._background = Background()
 
+    @property
+    def shadow(self) -> bool:
+        """Whether, as far as is known here, verdicts change no answer."""
+        return self._live.last_policy.shadow
+
     async def begin(self, passage: Passage) -> Begin | None:
         """Return what the request pins, or None when the store is away; waits for the request before it.
 
@@ -67,6 +72,8 @@ class Entry:
             begun = await self._begin(passage, replace(request, now_ms=now_ms, lock_until_ms=lock_until_ms))
             if begun is None or begun.stopped or not _must_wait(begun):
                 return begun
+            if now_ms >= until_ms and self.shadow:
+                return self._without_store(passage)
             if now_ms >= until_ms:
                 raise ConversationBusyError(
                     "the request before this one is still being answered; try again", retry_after="1"
@@ -97,21 +104,25 @@ class Entry:
                 _LOG.exception("the live policy cannot be read; apply one with `tayguard policy apply FILE`")
                 self._background.spawn(self._undo(request))
                 passage.policy = self._live.last_policy
-                return None
+                return self._without_store(passage) if self.shadow else None
             except (StoreError, TimeoutError):
-                if self._live.age_s > self._limits.grace_s or self._live.last_policy.on_store_down == "serve":
+                if self._live.age_s > self._limits.grace_s or self._goes_on:
                     self._background.spawn(self._undo(request))
                     return self._without_store(passage)
                 await asyncio.sleep(0.05)
             else:
                 return begun
 
+    @property
+    def _goes_on(self) -> bool:
+        return self.shadow or self._live.last_policy.on_store_down == "serve"
+
     def _without_store(self, passage: Passage) -> Begin | None:
-        """Return what a request may go on with while the store is away, None where it gets the fixed reply."""
+        """Return what a request may go on with that is not captured, None where it gets the fixed reply."""
         passage.store_down = True
         passage.policy = self._live.last_policy
         pointer = self._live.pointer
-        if pointer is None or passage.policy.on_store_down == "fixed":
+        if pointer is None or not self._goes_on:
             return None
         seen: tuple[Seen, ...] = tuple("" for _ in passage.names.messages)
         return Begin(pointer, None, "none", seen, "", "", "", None)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from filters.guardian import Fold, Judged
-from filters.policy import Message
+from filters.policy import Message, barred
+from filters.ranges import with_replaced
 from filters.types import Item, Scores, Verdict
 from filters.units import Unit
 from guard.dialects.types import Delta, Event, Finish, Finished, Piece, tool_text
@@ -47,7 +48,8 @@ class HeldChoice:
         self._texts: list[str] = []
         self._units = 0
         self._unread = 0
-        self._chars_out = 0
+        self._chars_out = 0  # of what the upstream said; what was replaced counts as it was
+        self._barred = ""
         self.finish: Finished | None = None
 
     @property
@@ -59,7 +61,8 @@ class HeldChoice:
     def judgement(self) -> Judgement:
         """The judgement of what was heard so far."""
         scores = merged([tuple(self._fold.scores.values()), self._held, [self._failure] if self._failure else []])
-        return Judgement(self._judge.policy.decide(scores, "out"), scores)
+        verdict = self._judge.policy.decide(scores, "out")
+        return Judgement(barred(verdict, self._barred) if self._barred else verdict, scores)
 
     async def take(self, piece: Piece) -> list[Event]:
         """Return what may leave now that ``piece`` is here; after the first bad unit nothing does."""
@@ -70,10 +73,19 @@ class HeldChoice:
         self._unread += piece.unread
         for fragment in piece.tools:
             self._add_tool(fragment)
-        events = await self._fed(piece.text, closing=piece.finish is not None) if piece.text or piece.finish else []
+        events = await self._passed(piece)
         if piece.finish is None or self.finish is not None:
             return events
         return [*events, *await self._end(piece.finish)]
+
+    async def _passed(self, piece: Piece) -> list[Event]:
+        """Return the text that may leave; in shadow mode all of it does at once, and is judged when it is complete."""
+        closing = piece.finish is not None
+        if not self._judge.policy.shadow:
+            return await self._fed(piece.text, closing=closing) if piece.text or closing else []
+        if closing:
+            await self._fed("".join(self._texts), closing=True)
+        return self._out(piece.text)
 
     async def _fed(self, text: str, *, closing: bool) -> list[Event]:
         if self._failure is not None:
@@ -84,7 +96,7 @@ class HeldChoice:
                 judged = await self._judged(unit)
                 if not self._judge.policy.lets_through(judged.verdict, "out"):
                     return [*events, self._cut(judged.verdict)]
-                events += self._out(unit.text)
+                events += self._out(unit.text, self._served(judged))
         except NotScoredError as exc:
             self._failure = absent(exc, "out")
         else:
@@ -102,15 +114,23 @@ class HeldChoice:
         (judged,) = await self._judge.judged(self._fold, [unit])
         return judged
 
-    def _out(self, text: str) -> list[Event]:
+    def _served(self, judged: Judged) -> str:
+        """Return a unit as it is served, what the policy wants replaced replaced."""
+        ranges = self._judge.policy.replaced(judged.scores, len(judged.unit.text), "out")
+        return with_replaced(judged.unit.text, ranges, self._judge.policy.message("replaced", self._language))
+
+    def _out(self, text: str, served: str | None = None) -> list[Event]:
         self._chars_out += len(text)
-        return [Delta(self._choice, text)] if text else []
+        said = text if served is None else served
+        return [Delta(self._choice, said)] if said else []
 
     async def _end(self, finish: Finished) -> list[Event]:
         aside = self._aside()
         if aside or self._unread:
             try:
-                self._held = list((await self._judge.prompt([ScoredText(aside, (), self._unread)], self._item)).scores)
+                found = await self._judge.prompt([ScoredText(aside, (), self._unread)], self._item)
+                self._held = list(found.scores)
+                self._barred = "words in a tool call or a refusal cannot be replaced" if any(found.replaced) else ""
             except TooLargeError as exc:
                 self._held = [absent(NotScoredError("too_long", str(exc)), "out")]
             if not self._judge.policy.lets_through(self.judgement.verdict, "out"):

@@ -9,7 +9,8 @@ from itertools import accumulate
 
 from filters.guardian import Fold, Guardian, Judged
 from filters.policy import Policy
-from filters.types import Item, Scores, Verdict
+from filters.ranges import Range
+from filters.types import Direction, Item, Scores, Verdict
 from filters.units import Unit, chains
 from guard.cache import Known, ScoreCache
 from guard.errors import TooLargeError
@@ -36,11 +37,15 @@ async def units_of(fold: Fold, text: str, *, closing: bool = True) -> AsyncGener
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict with the scores behind it; ``each`` holds the verdict on every single text."""
+    """A verdict with the scores behind it; ``each`` holds the verdict on every single text.
+
+    ``replaced`` holds what the policy wants replaced of every single text.
+    """
 
     verdict: Verdict
     scores: tuple[Scores, ...]
     each: tuple[Verdict, ...] = ()
+    replaced: tuple[tuple[Range, ...], ...] = ()
 
     @property
     def broken(self) -> bool:
@@ -78,6 +83,12 @@ class Judge:
         (divided,) = await self.divide([(texts, item)])
         return await self.whole(divided)
 
+    def unread(self, error: NotScoredError, texts: Sequence[ScoredText], direction: Direction) -> Judgement:
+        """Return the judgement of texts that nobody scored."""
+        scores = (absent(error, direction),)
+        verdict = self.policy.decide(scores, direction)
+        return Judgement(verdict, scores, (verdict,) * len(texts), ((),) * len(texts))
+
     async def divide(self, groups: Sequence[tuple[Sequence[ScoredText], Item]]) -> list[Divided]:
         """Return all texts of a request, each group split into units.
 
@@ -103,21 +114,33 @@ class Judge:
         """Return the judgement of texts; what comes after a unit that was not scored is unscored."""
         direction = divided.item.direction
         failure: Scores | None = None
-        found = []
+        found, replaced = [], []
         for text, fold, units in zip(divided.texts, divided.folds, divided.units, strict=True):
-            failure = failure or await self._failed(fold, units, direction)
+            ranges: list[Range] = []
+            failure = failure or await self._failed(fold, units, direction, ranges)
+            replaced.append(tuple(ranges))
             unscored = [one for one in (failure, PARTS if text.unread else None) if one is not None]
             found.append((*fold.scores.values(), *unscored))
         scores = merged(found)
         verdicts = tuple(self.policy.decide(one, direction) for one in found)
-        return Judgement(self.policy.decide(scores, direction), scores, verdicts)
+        return Judgement(self.policy.decide(scores, direction), scores, verdicts, tuple(replaced))
 
-    async def _failed(self, fold: Fold, units: Sequence[Unit], direction: str) -> Scores | None:
+    async def _failed(
+        self, fold: Fold, units: Sequence[Unit], direction: Direction, replaced: list[Range]
+    ) -> Scores | None:
+        """Judge units, and note what is to be replaced of them; return why not all were scored."""
         try:
-            await self.judged(fold, units)
+            async for judged in self._each(fold, units):
+                replaced += self.replaced(judged, direction)
         except NotScoredError as exc:
             return absent(exc, direction)
         return None
+
+    def replaced(self, judged: Judged, direction: Direction) -> list[Range]:
+        """Return what is to be replaced of a unit, as characters of its text as a whole."""
+        unit = judged.unit
+        ranges = self.policy.replaced(judged.scores, unit.end - unit.start, direction)
+        return [(unit.start + start, unit.start + end) for start, end in ranges]
 
     async def judged(self, fold: Fold, units: Sequence[Unit]) -> list[Judged]:
         """Return the judgements of a fold's next units; every chain of them has a deadline of its own.
@@ -127,15 +150,17 @@ class Judge:
         NotScoredError
             A chain was not scored; the fold has those before it.
         """
+        return [judged async for judged in self._each(fold, units)]
+
+    async def _each(self, fold: Fold, units: Sequence[Unit]) -> AsyncGenerator[Judged]:
         known = await self._known(fold, units)
         chained = chains(units)
         starts = accumulate(map(len, chained), initial=0)
         parts = [known[start : start + len(chain)] for start, chain in zip(starts, chained, strict=False)]
-        judged = []
         for part in parts:
-            judged += await self._added(fold, part)
+            for judged in await self._added(fold, part):
+                yield judged
             await asyncio.sleep(0)  # where all is known nothing else lets the event loop go on
-        return judged
 
     async def _known(self, fold: Fold, units: Sequence[Unit]) -> list[Known]:
         return [Known(unit) for unit in units] if self.cache is None else await self.cache.look(fold, units)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from filters.policy import Policy, worst_serve
+from filters.policy import BARRED, Policy, worst_serve
 from filters.types import Scores, ServeVerdict, Verdict
 from filters.wire import scores_to_json, verdict_to_json
 from guard.dialects.types import Answer, Captured, Chat, Head, answer_to_json
@@ -63,7 +63,9 @@ class Passage:
         scores = merged([one.scores for one in each])
         verdict = self.policy.decide(scores, "out")
         worst = worst_serve(*(one.verdict.serve for one in each), verdict.serve)
-        return Judgement(replace(verdict, serve=worst), scores, tuple(one.verdict for one in each))
+        barred = [reason for one in each for reason in one.verdict.reasons if reason.label == BARRED]
+        verdict = replace(verdict, serve=worst, reasons=(*verdict.reasons, *barred))
+        return Judgement(verdict, scores, tuple(one.verdict for one in each))
 
     @property
     def verdict(self) -> ServeVerdict:
@@ -156,7 +158,7 @@ def capture_of(
         previous_version=passage.begun.last_version,
     )
     clean = len(passage.held) == 1 and reply.verdict.serve == "allow" and passage.finish in ("stop", "length")
-    messages = _became(passage.reading, passage.prompt, passage.names)
+    messages = _became(passage.reading, passage.prompt, passage.names, shadow=passage.policy.shadow)
     unseen = not passage.policy.lets_through(passage.prompt.verdict, "in")  # the bot was never asked
     if not acknowledged:
         left = _for_review_only(samples)
@@ -207,13 +209,16 @@ def _for_review_only(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
     return tuple(replace(sample, learnable=False) for sample in samples if sample.state == "quarantined")
 
 
-def _became(reading: Reading, prompt: Judgement, names: Names) -> dict[str, Seen]:
+def _became(reading: Reading, prompt: Judgement, names: Names, *, shadow: bool = False) -> dict[str, Seen]:
     """Return what became of each scored message; of one that was not scored nothing is kept, so it is scored again."""
     became: dict[str, Seen] = {}
+    if shadow:  # nothing is kept away from the bot, now or later
+        return {names.messages[at]: "scored" for text in reading.texts for at in text.messages}
     each = list(zip(reading.texts, prompt.each, strict=True))
     for text, verdict in each:
         if len(text.messages) == 1 and verdict.serve != "unscored":
             became[names.messages[text.messages[0]]] = "blocked" if verdict.serve == "block" else "scored"
+    became |= {names.messages[at]: "replaced" for at in reading.replaced if became.get(names.messages[at]) == "scored"}
     joined = [text.messages for text, verdict in each if len(text.messages) > 1 and verdict.serve == "block"]
     together = {names.messages[i] for positions in joined for i in positions}
     if together and "blocked" not in became.values():

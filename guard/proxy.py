@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import AsyncGeneratorType
 
 from filters.guardian import Guardian
-from filters.policy import Message, Policy
+from filters.policy import REPLACES, Message, Policy
 from filters.types import Item
 from guard.cache import ScoreCache
 from guard.dialects.types import (
@@ -27,13 +27,20 @@ from guard.dialects.types import (
     answer_from_json,
 )
 from guard.entry import Entry
-from guard.errors import BadRequestError, GuardError, UpstreamError, UpstreamNotReadyError, UpstreamTimeoutError
+from guard.errors import (
+    BadRequestError,
+    GuardError,
+    UpstreamError,
+    UpstreamNotReadyError,
+    UpstreamTimeoutError,
+)
 from guard.hold import HeldChoice
 from guard.judging import Judge
 from guard.logs import message_event
 from guard.metrics import Metrics
 from guard.passage import Learning, Passage, capture_of, fingerprint_of, finish_of, outcome_of
 from guard.recording import Background, Recorder
+from guard.replacing import judged_prompt
 from guard.scoring import Scoring
 from guard.turns import Hashed, Reading, names_of, read
 from guard.upstream import Asked, Upstream
@@ -105,7 +112,8 @@ class Proxy:
     async def _story(self, passage: Passage) -> AsyncGenerator[Event]:
         chat, hops = passage.chat, self._hops
         passage.model = hops.upstream.resolve(chat.model)
-        hops.scoring.check_queue()
+        if not hops.entry.shadow:
+            hops.scoring.check_queue()
         with hops.metrics.timed("begin", passage.spent_ms):
             passage.begun = begun = await hops.entry.begin(passage)
         if begun is None:
@@ -125,15 +133,16 @@ class Proxy:
         chat, hops, policy = passage.chat, self._hops, _policy_of(passage)
         passage.version = hops.upstream.version(begun.live, passage.model)
         last_reply = begun.last_reply if _conversation(passage) else ""
-        passage.reading = reading = read(chat, begun.seen, last_reply=last_reply, trust_system=self._trust_system)
+        reading = read(chat, begun.seen, last_reply=last_reply, trust_system=self._trust_system, shadow=policy.shadow)
         item = Item("", "in", last_reply or None, passage.names.author, _conversation(passage), passage.started_ms)
         judge = Judge(hops.guardian, policy, hops.scoring, hops.cache)
         with hops.metrics.timed("prompt", passage.spent_ms):
-            passage.prompt = await judge.prompt(reading.texts, item)
-        if policy.lets_through(passage.prompt.verdict, "in"):
+            reading, prompt = await judged_prompt(judge, chat, reading, item)
+            passage.reading, passage.prompt = reading, prompt
+        if policy.lets_through(prompt.verdict, "in"):
             events = self._asked(passage, judge, reading)
         else:
-            kind: Message = "blocked" if passage.prompt.verdict.serve == "block" else "unscored"
+            kind: Message = "blocked" if prompt.verdict.serve == "block" else "unscored"
             events = _message_events(passage, kind, "content_filter")
         passage.answer = Answer(passage.head(), chat.stream)
         try:
@@ -237,7 +246,8 @@ class Proxy:
                 broken = judgement.broken and judgement.verdict.serve == "unscored"
                 metrics.verdicts.labels(side, "broken" if broken else judgement.verdict.serve).inc()
                 for reason in judgement.verdict.reasons:
-                    metrics.reasons.labels(side, reason.label, reason.purpose).inc()
+                    purpose = "replace" if reason.detail == REPLACES else reason.purpose
+                    metrics.reasons.labels(side, reason.label, purpose).inc()
         message_event(passage.log_fields())
 
     async def _abandon(self, passage: Passage) -> None:

@@ -53,12 +53,17 @@ class Reading:
     """A request as we read it: what is scored, what is passed on, and what a learner may learn from it.
 
     ``prompt`` is the new text as a whole. ``previous`` is the turn that it answers, empty where we cannot vouch for it.
+    ``kept`` are the positions of what is passed on, ``again`` those of earlier messages whose words were replaced, to
+    be replaced once more, ``replaced`` those whose words are.
     """
 
     texts: tuple[ScoredText, ...]
     passed_on: tuple[Message, ...]
     prompt: str
     previous: str
+    kept: tuple[int, ...] = ()
+    again: tuple[int, ...] = ()
+    replaced: tuple[int, ...] = ()
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -112,14 +117,15 @@ def read(
     *,
     last_reply: str,
     trust_system: bool,
+    shadow: bool = False,
 ) -> Reading:
-    """Return how a request is read, given what became of each of its messages before.
+    """Return how a request is read, given what became of each of its messages before; ``shadow`` leaves nothing out.
 
     ``last_reply`` is the stored turn before where it was clean: only what answers it may be learned. A client
     that sends no history is taken to answer it.
     """
     messages = chat.messages
-    kept = [i for i in range(len(messages)) if not _left_out(i, messages, seen)]
+    kept = [i for i in range(len(messages)) if shadow or not _left_out(i, messages, seen)]
     people = [i for i in kept if not (trust_system and messages[i].role in TRUSTED_ROLES)]
     served = [i for i in people if messages[i].role == "assistant" and seen[i] == "served"]
     last = served[-1] if served else -1
@@ -137,6 +143,8 @@ def read(
         passed_on=tuple(messages[i] for i in kept),
         prompt=prompt,
         previous=last_reply if learnable else "",
+        kept=tuple(kept),
+        again=tuple(i for i in kept if seen[i] == "replaced" and i not in new and not shadow),
     )
 
 

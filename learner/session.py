@@ -10,7 +10,9 @@ from learner.store import Call, Keys
 from learner.texts import dumps, open_text, plain
 from learner.types import FACTORY
 
-Seen = Literal["", "scored", "blocked", "served"]
+Seen = Literal["", "scored", "replaced", "blocked", "served"]
+"""What became of a message before: ``replaced`` is one that the bot saw in part, and sees so again."""
+
 Lock = Literal["got", "busy", "none"]
 
 

@@ -18,7 +18,7 @@ from tests.guarding import POLICY, Guarded, now_ms, serving
 
 LIMITS = POLICY.thresholds["in"]["red"]  # flag 0.5, block 0.9
 LABELS = replace(POLICY, thresholds={side: dict.fromkeys(LabelFilter.six, LIMITS) for side in ("in", "out")})
-OPEN = replace(LABELS, on_unscored={"in": "allow", "out": "allow"})
+OPEN = replace(LABELS, on_unscored={"in": {"": "allow"}, "out": {"": "allow"}})
 BROKEN = {"raise": "broken", "nan": "broken", "hang": "broken", "partial": "unscored", "absent": "unscored"}
 """How a filter fails, and what the metrics call it."""
 

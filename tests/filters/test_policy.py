@@ -166,3 +166,104 @@ def test_the_shipped_policy_fails_closed_in_both_directions():
     broken = [Scores("toxicity", "v", error="slow", coverage=0.0)]
     assert not policy.lets_through(policy.decide(broken, "in"), "in")
     assert not policy.lets_through(policy.decide(broken, "out"), "out")
+
+
+REPLACING = """
+mode = "shadow"
+[on_unscored]
+in = { default = "allow", insult = "block" }
+[thresholds.in]
+toxicity = { flag = 0.2, replace = 0.5, block = 0.8 }
+insult = { flag = 0.9 }
+[thresholds.out]
+toxicity = { replace = 0.4 }
+[messages.replaced]
+de = "[weg]"
+"""
+ENFORCED = Policy.from_toml(REPLACING.replace("shadow", "enforce"))
+
+
+def test_keys_that_a_policy_does_not_use_are_not_in_its_id():
+    assert not {"mode", "replaced"} & set(POLICY.to_json().split('"'))
+    assert Policy.from_toml('mode = "enforce"\n' + TOML).id == POLICY.id
+    assert Policy.from_toml('[on_unscored]\nin = { default = "block" }\n' + TOML).id == POLICY.id
+    for policy in (Policy.from_toml(REPLACING), ENFORCED):
+        assert Policy.from_json(policy.to_json()).id == policy.id
+        assert Policy.from_json(policy.to_json()).on_unscored == policy.on_unscored
+
+
+@pytest.mark.parametrize(
+    ("toxicity", "insult", "served"),
+    [
+        ({"toxicity": 0.1}, {}, False),  # insult is not scored, and must be
+        ({}, {"insult": 0.1}, True),  # toxicity is not, and need not
+        ({}, {}, False),
+    ],
+)
+def test_a_text_is_served_where_every_label_that_is_missing_may_be(toxicity, insult, served):
+    parts = (("a", toxicity), ("b", insult))
+    found = [Scores(name, "1", values, error="" if values else "broken") for name, values in parts]
+    found = [one if one.values else Scores(one.filter, "1", coverage=0.0, error="broken") for one in found]
+    verdict = ENFORCED.decide(found, "in")
+    assert verdict.serve == "unscored"
+    assert verdict.learn == "quarantine"
+    assert verdict.unscored == tuple(sorted({"toxicity", "insult"} - {*toxicity, *insult}))
+    assert ENFORCED.lets_through(verdict, "in") is served
+    assert verdict_from_json(verdict_to_json(verdict)) == verdict
+
+
+def test_a_text_with_parts_that_nobody_reads_goes_by_the_default():
+    found = [scores(0.1), Scores("parts", "1", coverage=0.0)]
+    assert ENFORCED.lets_through(ENFORCED.decide(found, "in"), "in")
+    assert not POLICY.lets_through(POLICY.decide(found, "in"), "in")
+
+
+@given(SCORE)
+def test_replacing_is_flagged_for_people_and_waits_for_a_reviewer(value):
+    verdict = ENFORCED.decide([scores(value)], "in")
+    replaces = value >= 0.5
+    assert [r.detail for r in verdict.reasons] == (["replaced"] if 0.5 <= value < 0.8 else [""] * (value >= 0.2))
+    assert verdict.serve == ("block" if value >= 0.8 else "flag" if value >= 0.2 else "allow")
+    assert verdict.learn == ("quarantine" if value >= 0.2 else "hold")
+    assert bool(ENFORCED.replaced([scores(value)], 9, "in")) is replaces
+
+
+def test_only_the_places_of_the_label_are_replaced_and_all_where_it_has_none():
+    spans = (Span(5, 9, "toxicity", 0.6), Span(2, 6, "toxicity", 0.6), Span(20, 30, "insult", 0.6))
+    assert ENFORCED.replaced([scores(0.6, spans=spans)], 40, "in") == [(2, 9)]
+    assert ENFORCED.replaced([scores(0.6)], 40, "in") == [(0, 40)]
+    hidden = scores(0.6, spans=spans, variants={"toxicity": "leetspeak"})
+    assert ENFORCED.replaced([hidden], 40, "in") == [(0, 40)]
+
+
+def test_in_shadow_mode_all_is_let_through_and_nothing_replaced():
+    shadow = Policy.from_toml(REPLACING)
+    verdict = shadow.decide([scores(0.9)], "in")
+    assert verdict.serve == "block"
+    assert shadow.lets_through(verdict, "in")
+    assert shadow.lets_through(shadow.decide([Scores("a", "1", coverage=0.0, error="broken")], "in"), "in")
+    assert shadow.replaced([scores(0.9)], 9, "in") == []
+
+
+def test_the_words_instead_have_a_default_in_every_policy():
+    assert POLICY.message("replaced", "de") == "[removed]"
+    assert ENFORCED.message("replaced", "de-AT") == "[weg]"
+    assert ENFORCED.message("replaced", "fr") == "[removed]"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('mode = "watch"\n' + TOML, "mode must be one of enforce, shadow"),
+        ('[on_unscored]\nin = { insult = "maybe" }\n' + TOML, "on_unscored.in.insult must be one of block, allow"),
+        ('[on_unscored]\nin = "maybe"\n' + TOML, "on_unscored.in must be one of block, allow"),
+        (
+            "[thresholds.in]\ninsult = { flag = 0.6, replace = 0.5 }",
+            "insult.flag is above thresholds.in.insult.replace",
+        ),
+        ("[thresholds.in]\ninsult = { replace = 0.6, block = 0.5 }", "replace is above thresholds.in.insult.block"),
+    ],
+)
+def test_a_wrong_word_for_these_is_named(text, named):
+    with pytest.raises(PolicyError, match=named.replace(".", r"\.")):
+        Policy.from_toml(text)

@@ -12,7 +12,7 @@ from tests.fakes import ScriptedBot, WordFilter
 from tests.guarding import POLICY, chunks_of, embedded, serving, text_of
 
 BROKEN = ("raise", "nan", "hang", "absent")
-OPEN = replace(POLICY, on_unscored={"in": "allow", "out": "allow"})
+OPEN = replace(POLICY, on_unscored={"in": {"": "allow"}, "out": {"": "allow"}})
 
 
 def guardian_of(broken, policy=POLICY):
