@@ -15,7 +15,7 @@ DATA ?= ../shared/data
 LINES ?= 100000
 # Times first, while the machine is cool; those that read DATA are given it; the clone, which installs anew, at the end.
 BENCHES := encoder startup message stream rollback "score_stream --lines $(LINES)" \
-  "speed $(DATA)" "accuracy $(DATA)" "thresholds $(DATA)" "spans $(DATA)" "transforms $(DATA)" "cache $(DATA)" clone
+  "speed $(DATA)" "accuracy $(DATA)" "thresholds $(DATA)" "spans $(DATA)" "transforms $(DATA)" "language $(DATA)" "cache $(DATA)" clone
 
 # A stamp holds what it was made from. It is written last, so that an interrupted run starts over.
 STAMP_OF = { $(PYTHON) --version; echo "$(TORCH)"; cat $(1); } | sha256sum

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Iterator
 
 from bench.data import CLEAN, LABELS, MISSING, Row
 
@@ -126,8 +127,37 @@ DENYING = (
 )  # fmt: skip
 """Negations that are hateful, so that "not" alone says nothing."""
 
+GOOD = (
+    "kind", "gentle", "clever", "funny", "brave", "honest", "charming", "patient", "generous", "talented", "polite",
+    "cheerful", "wise", "thoughtful", "friendly", "reliable", "lovely", "creative", "humble", "graceful",
+)  # fmt: skip
+BAD = (
+    "stupid", "disgusting", "filthy", "pathetic", "worthless", "vile", "dumb", "ugly", "idiotic", "nasty", "rotten",
+    "despicable", "useless", "horrible", "moronic", "revolting", "shitty", "bloody awful", "repulsive", "brainless",
+)  # fmt: skip
+PLAIN = ("tall", "quiet", "busy", "local", "tired", "hungry", "new", "retired", "modern", "ordinary")
+ROLES = (
+    "person", "teacher", "man", "woman", "neighbour", "lawyer", "actor", "couple", "writer", "driver", "student",
+    "nurse", "friend", "singer", "colleague", "parent", "guy", "family member",
+)  # fmt: skip
+FOND = ("love", "admire", "thank", "hug", "respect", "trust", "support", "welcome", "help", "congratulate")
+CRUEL = ("hate", "despise", "kill", "hurt", "loathe", "destroy", "spit on", "beat up", "strangle", "detest")
+PORTRAITS = (
+    "a {how} {who}", "this is a {how} {who}", "you are a {how} {who}", "he is such a {how} {who}", "{how} {who}",
+    "what a {how} {who}!", "she married a {how} {who}", "I think that every {who} is {how}", "that {who} is {how}",
+    "my sister is a {how} {who}", "the {who} next door is really {how}", "being a {who} is {how}",
+    "I know a {who} who is {how}", "all of them are {how}, each {who}",
+)  # fmt: skip
+DEEDS = (
+    "I {does} every {who}", "we {does} that {who}", "{does} the {who}", "let us {does} each {who} here",
+    "they {does} any {who}", "I want to {does} this {who}", "go and {does} a {who}", "somebody should {does} the {who}",
+)  # fmt: skip
+NAMED, UNNAMED = 24, 220
+"""Portraits and deeds drawn for each group, and for nobody's group."""
+
 _HATE = tuple({"toxicity": 1.0, "identity_attack": 1.0}.get(label, MISSING) for label in LABELS)
 _MILD = tuple({"identity_attack": 0.0, "threat": 0.0, "severe_toxicity": 0.0}.get(label, MISSING) for label in LABELS)
+_CRUEL = tuple({"toxicity": 1.0}.get(label, MISSING) for label in LABELS)
 _RUDE = tuple({"identity_attack": 0.0, "toxicity": 1.0, "insult": 1.0}.get(label, MISSING) for label in LABELS)
 NAME = "counterfactuals"
 SEED = 2016
@@ -160,7 +190,19 @@ def sentences() -> list[Row]:
     for frames, said, ofs, labels in framed:
         texts = [frame.format(f"{of} {what}") for of in ofs for what in said for frame in dice.sample(frames, FRAMES)]
         rows += [Row(text, labels, NAME) for text in texts]
-    return [*rows, *(Row(text, _RUDE, NAME) for text in RUDE)]
+    return [*rows, *(Row(text, _RUDE, NAME) for text in RUDE), *_portraits(being, dice)]
+
+
+def _portraits(being: list[str], dice: random.Random) -> Iterator[Row]:
+    """Yield kind and cruel words on people, with a group named and without; the words decide, not the group."""
+    for group, count in (*((one, NAMED) for one in being), ("", UNNAMED)):
+        for _ in range(count):
+            who = f"{group} {dice.choice(ROLES)}".strip()
+            fair = dice.random() < 0.5
+            text = dice.choice(PORTRAITS).format(how=dice.choice((*GOOD, *PLAIN) if fair else BAD), who=who)
+            if dice.random() < 0.4:
+                text = dice.choice(DEEDS).format(does=dice.choice(FOND if fair else CRUEL), who=who)
+            yield Row(text, CLEAN if fair else _RUDE if not group else _CRUEL, NAME)
 
 
 _OFTEN_ELSE = {

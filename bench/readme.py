@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import cache, score_stream, speed, stream
+from bench import cache, language, score_stream, speed, stream
 from bench.figures import kept, take
 from bench.tables import percent, table
 
@@ -103,11 +103,20 @@ def _fidelity_rows(figures: Figures) -> Iterable[Sequence[str]]:
         yield title, f"{percent(one['original'])} / {percent(one['ours'])}", "-"
 
 
+def limit(value: float | None) -> str:
+    """Return a threshold as it is written, "-" where the label has none.
+
+    >>> limit(0.013), limit(None)
+    ('0.013', '-')
+    """
+    return "-" if value is None else f"{value:g}"
+
+
 def policy(figures: Figures) -> str:
     """Return what the shipped policy does: thresholds, clean texts, bad texts."""
     limits = figures["thresholds"]["in"]
     names = ("flag", "block", "quarantine")
-    found = [table(["`in`", *names], [[label, *(f"{one[name]:g}" for name in names)] for label, one in limits.items()])]
+    found = [table(["`in`", *names], [[label, *(limit(one[name]) for name in names)] for label, one in limits.items()])]
     for title, kind in (("clean texts", "clean"), ("bad texts", "bad"), ("the same sets' other half", "not_bad")):
         rows = [
             [f"{name} ({one['rows']:,})", *(percent(one[effect]) for effect in ("blocked", "flagged", "kept"))]
@@ -159,6 +168,7 @@ TABLES: dict[str, tuple[str, Callable[[Figures], str]]] = {
     "speed": ("speed", speed.shown),
     "stream": ("stream", stream.shown),
     "cache": ("cache", cache.shown),
+    "language": ("language", language.shown),
     "lines": ("score_stream", score_stream.shown),
 }
 """Name of a marked place to the bench whose figures it shows, and how."""

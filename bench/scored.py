@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +59,11 @@ class Found:
     def verdicts(self, policy: Policy, direction: Direction = "in") -> list[Verdict]:
         """Return the policy's verdict on each text."""
         rows = zip(self.values, self.scored, strict=True)
+        spoken = {
+            side: {label: one for label, one in limits.items() if label in self.labels}
+            for side, limits in policy.thresholds.items()
+        }
+        policy = replace(policy, thresholds=spoken)  # languages are apart: bench.language
         return [policy.decide([_scores(self.labels, values, bool(whole))], direction) for values, whole in rows]
 
     def shares(self, policy: Policy, direction: Direction = "in") -> dict[str, float]:

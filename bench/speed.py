@@ -25,6 +25,7 @@ from bench.peer import Peer, unbound
 from bench.tables import table
 from filters.encoder import OnnxEncoder, Pass
 from filters.guardian import Guardian
+from filters.language import ByLanguage
 from filters.toxicity import ToxicityFilter
 from filters.types import Item
 from guard.score_flow import together
@@ -47,10 +48,10 @@ class Counting(OnnxEncoder):
 
     passes = 0
 
-    def run(self, units: Sequence[Sequence[int]]) -> Pass:
+    def run(self, units: Sequence[Sequence[int]], *, embed: bool = True) -> Pass:
         """Return the pass."""
         self.passes += 1
-        return super().run(units)
+        return super().run(units, embed=embed)
 
 
 def sampled(data: Path, count: int) -> dict[str, list[str]]:
@@ -165,7 +166,7 @@ def main() -> None:
     mixed = [*texts["jigsaw_eval"], *texts["topical_chat"]]
     random.Random(SEED).shuffle(mixed)
     encoder, peer = Counting(), Peer()
-    guardian = Guardian((ToxicityFilter(encoder),))
+    guardian = Guardian((ByLanguage(ToxicityFilter(encoder)),))
     cores = len(os.sched_getaffinity(0))
     figures: Figures = {"encoder": encoder.version, "seed": SEED}
     figures["mixed"] = one_by_one(guardian, peer, mixed)

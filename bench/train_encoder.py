@@ -23,14 +23,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench import counterfactuals
-from bench.data import training
+from bench.data import LABELS, training
 from bench.figures import take
 from bench.rows import (
     BATCH_TOKENS,
+    CODED,
     DISGUISED,
     LIMITS,
     LOVED,
     MAX_TOKENS,
+    NAMES,
     PADDED,
     REPEATS,
     SWAPPED,
@@ -49,13 +51,19 @@ MEAN_DECAY = 0.998  # of the running mean of the weights, per step
 WARM_UP, DECAY = 0.03, 0.5  # shares of the steps: linear rise at first, linear fall to zero at the end
 DISTIL_EVERY = 4  # steps; the teacher's pass costs a third of one of ours
 EARLY_LOSS, MARK_LOSS, DISTIL_LOSS = 0.3, 0.2, 2.0
+OURS = NAMES.index("jigsaw_train")  # the source whose strictness is the score's
 EVERY = 300  # steps between two checkpoints
 
 
-def masked(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean cross entropy of each text's worst unit, over the labels that are known."""
+def masked(logits: Tensor, labels: Tensor, strictness: Tensor) -> Tensor:
+    """Return the mean cross entropy of each text's worst unit, over the labels that are known.
+
+    ``strictness`` (rows, labels) is what the annotators of the text's source add: what is offensive to one is not to
+    others, and the score shall speak with one voice, jigsaw_train's.
+    """
     known = ~torch.isnan(labels)
-    loss = functional.binary_cross_entropy_with_logits(logits.amax(dim=1), labels.nan_to_num(), reduction="none")
+    heights = logits.amax(dim=1) + strictness
+    loss = functional.binary_cross_entropy_with_logits(heights, labels.nan_to_num(), reduction="none")
     weight = known * WEIGHTS
     return (loss * weight).sum() / weight.sum().clamp(min=1.0)
 
@@ -100,7 +108,8 @@ class Training:
         self.teacher = Student(weights).eval()
         self.student = Student(weights).train()
         self.mean = Student(weights).eval()
-        heads = [*self.student.head.parameters(), *self.student.early.parameters()]
+        self.strictness = torch.nn.Parameter(torch.zeros(len(NAMES), len(LABELS)))
+        heads = [*self.student.head.parameters(), *self.student.early.parameters(), self.strictness]
         body = list(self.student.layers.parameters())
         groups = [{"params": body, "lr": rate, "share": rate}, {"params": heads, "lr": 10 * rate, "share": 10 * rate}]
         self.optimiser = torch.optim.AdamW(groups, weight_decay=0.01)
@@ -111,9 +120,10 @@ class Training:
         for group in self.optimiser.param_groups:
             group["lr"] = group["share"] * rate_at(self.step, self.steps)
         passed = self.student(batch.ids, batch.units)
+        strictness = torch.where((batch.sources == OURS)[:, None], 0.0, self.strictness[batch.sources])
         losses = {
-            "labels": masked(passed.logits, batch.labels),
-            "early": EARLY_LOSS * masked(passed.early, batch.labels),
+            "labels": masked(passed.logits, batch.labels, strictness),
+            "early": EARLY_LOSS * masked(passed.early, batch.labels, strictness),
             "marks": MARK_LOSS * marked(passed, batch.toxic),
         }
         if self.step % DISTIL_EVERY == 0:
@@ -144,6 +154,7 @@ class Training:
         state = {
             "student": self.student.state_dict(),
             "mean": self.mean.state_dict(),
+            "strictness": self.strictness.detach(),
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
         }
@@ -155,6 +166,7 @@ class Training:
         state = torch.load(path, weights_only=True)  # noqa: TID251 - a checkpoint of our own, tensors only
         self.student.load_state_dict(state["student"])
         self.mean.load_state_dict(state["mean"])
+        self.strictness.data.copy_(state["strictness"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step = int(state["step"])
 
@@ -237,7 +249,7 @@ def facts(chosen: Run, note: str) -> dict[str, object]:
         "rows_of_a_source_per_epoch": LIMITS,
         "repeats": REPEATS,
         "losses": {"early": EARLY_LOSS, "marks": MARK_LOSS, "distil": DISTIL_LOSS, "distil_every": DISTIL_EVERY},
-        "augmented": {"disguised": DISGUISED, "padded": PADDED, "swapped": SWAPPED, "loved": LOVED},
+        "augmented": {"disguised": DISGUISED, "padded": PADDED, "swapped": SWAPPED, "loved": LOVED, "coded": CODED},
         **({"note": note} if note else {}),
     }
 

@@ -23,6 +23,9 @@ MODELS = {
 }
 """Model to the beginning of its checkpoint's sha256, as in its published file name (torch hub's convention)."""
 
+MULTILINGUAL = ("en", "fr", "es", "it", "pt", "tr", "ru")
+"""What detoxify's authors say that their XLM-R model was trained for."""
+
 ARCHITECTURES = frozenset({"Albert", "Bert", "Roberta", "XLMRoberta"})
 WINDOW_TOKENS = 400  # detoxify cuts at 512 without a word; what a window's own tokenisation adds stays far below that
 MAX_TOKENS = 510
@@ -73,6 +76,7 @@ class DetoxifyFilter:
         self._name = name
         self._version = found.sha256
         self._labels = found.labels
+        self._languages = MULTILINGUAL if found.arch["model_name"].startswith("XLMRoberta") else ("en",)
         self._model = _load(found, config_folder)
 
     @property
@@ -89,6 +93,11 @@ class DetoxifyFilter:
     def memoryless(self) -> bool:
         """Whether the scores depend on the item's text alone."""
         return True
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Codes of the languages that the model was trained for, as detoxify's authors say."""
+        return self._languages
 
     @property
     def labels(self) -> tuple[str, ...]:

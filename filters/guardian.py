@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from filters.code import code_version
 from filters.errors import FilterError
+from filters.language import ByLanguage
 from filters.merge import Running, over_filters, over_variants
 from filters.normalise import Normaliser, Variant
 from filters.policy import Policy, worst_learn, worst_serve
@@ -127,8 +128,9 @@ def score_units(one: Filter, items: Sequence[Item], others: Sequence[Sequence[Va
     if problem:
         return [Scores(one.name, one.version, coverage=0.0, error=problem) for _ in items]
     rest = iter(found[len(items) :])
+    as_written: Collection[str] = getattr(one, "as_written", frozenset())
     return [
-        over_variants(plain, [(other.name, next(rest)) for other in each])
+        over_variants(plain, [(other.name, next(rest)) for other in each], as_written)
         for plain, each in zip(found, others, strict=False)  # found goes on with the variants
     ]
 
@@ -166,7 +168,7 @@ class Guardian:
         count_tokens: Callable[[str], int] | None = None,
         normaliser: Normaliser | None = None,
     ) -> None:
-        self.filters: tuple[Filter, ...] = tuple(filters) if filters is not None else (ToxicityFilter(),)
+        self.filters: tuple[Filter, ...] = tuple(filters) if filters is not None else (ByLanguage(ToxicityFilter()),)
         names = [one.name for one in self.filters]
         if len(set(names)) != len(names):
             raise ValueError(f"two filters have one name: {', '.join(names)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,12 +14,17 @@ from filters.units import Unit
 MAX_SPANS = 16  # of one label; a reason names the worst places, not all of a long text
 
 
-def over_variants(plain: Scores, others: Sequence[tuple[str, Scores]]) -> Scores:
-    """Return the plain text's scores, raised to those of the variants, which are named where they are higher."""
+def over_variants(
+    plain: Scores, others: Sequence[tuple[str, Scores]], as_written: Collection[str] = frozenset()
+) -> Scores:
+    """Return the plain text's scores, raised to those of the variants, which are named where they are higher.
+
+    Labels ``as_written`` are the plain text's alone.
+    """
     values, names, error, coverage = dict(plain.values), dict(plain.variants), plain.error, plain.coverage
     for name, scores in others:
         for label, value in scores.values.items():
-            if value > values.get(label, -1.0):
+            if value > values.get(label, -1.0) and label not in as_written:
                 values[label], names[label] = value, name
         if not scores.scored and not error:
             error = scores.error or f"the variant {name} was scored in part"

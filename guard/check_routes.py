@@ -45,7 +45,7 @@ def check_router(checks: Checks, limits: Limits, *, trust_system: bool) -> APIRo
     @router.post(f"{PREFIX}comments:analyze", response_model=None)
     async def analyze(request: Request, identity: WithKey) -> Response:
         body = parse_json(await request.body(), limits)
-        asked = perspective.parse(body, request.headers, identity, limits)
+        asked = perspective.parse(body, request.headers, identity, limits, checks.languages)
         checked = await until_gone(request, checks.run("perspective", asked.chat, (asked.group,)))
         return JSONResponse(perspective.render(asked, checked), headers=checked.headers)
 

@@ -119,6 +119,12 @@ class Checks:
         self._hashed, self._clock, self._monotonic, self._grace_s = hashed, clock, monotonic, grace_s
         self._timeout_s, self._cache = timeout_s, cache
 
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Codes of the languages that some filter was trained for; English where none says."""
+        found = {code for one in self._guardian.filters for code in getattr(one, "languages", ())}
+        return tuple(sorted(found, key=lambda code: (code != "en", code))) or ("en",)
+
     async def run(self, endpoint: Endpoint, chat: Chat, groups: Sequence[Group]) -> Checked:
         """Return the judgements of ``groups``, said in the context of ``chat``.
 

@@ -13,7 +13,7 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
@@ -25,6 +25,9 @@ PREFIX = "TAYGUARD_"
 DATA_DIR_VARIABLE = "TAYGUARD_DATA_DIR"
 CONFIG_VARIABLE = "TAYGUARD_CONFIG"
 DEFAULT_FILE = Path("tayguard.toml")
+
+
+LanguageCode = Annotated[str, Field(pattern=r"^[a-z]{2}$")]
 
 
 class ConfigurationError(Exception):
@@ -91,6 +94,11 @@ class ScoringSettings(_Section):
         default=("toxicity",),
         min_length=1,
         description="Filters that run: `toxicity`, `detoxify`, or the name of an installed plug-in.",
+    )
+    languages: dict[LanguageCode, str] = Field(
+        default={},
+        description="Table of a language (`fr`) to the filter that reads it in place of the first: `detoxify`, with "
+        "its multilingual model, or an installed plug-in.",
     )
     weights: str = Field(default="", description="Folder of the encoder's weights; empty: the shipped ones.")
     detoxify_model: str = Field(default="original", description="Model of the detoxify filter; empty: a file of yours.")

@@ -195,26 +195,9 @@ class Wiring:
     @cached_property
     def filters(self) -> tuple[Filter, ...]:
         """The filters that run, in order."""
-        return tuple(self._filter(name) for name in self.settings.scoring.filters)
+        from guard.filtering import filters_of
 
-    def _filter(self, name: str) -> Filter:
-        scoring = self.settings.scoring
-        if name == "toxicity":
-            from filters.toxicity import ToxicityFilter
-
-            return ToxicityFilter(self.encoder)
-        if name == "detoxify":
-            from filters.detoxify import DetoxifyFilter
-
-            return DetoxifyFilter(
-                scoring.detoxify_model,
-                checkpoint=Path(scoring.detoxify_file) if scoring.detoxify_file else None,
-                sha256=scoring.detoxify_sha256,
-                config_folder=Path(scoring.detoxify_config) if scoring.detoxify_config else None,
-            )
-        from filters import plugins
-
-        return plugins.load(name)
+        return filters_of(self.settings.scoring, self.encoder)
 
     @cached_property
     def guardian(self) -> Guardian:

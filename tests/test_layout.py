@@ -35,6 +35,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "safetensors": ("learner/", "filters/models/", "filters/encoder.py", "filters/heads.py"),
     "starlette": ("guard/",),
     "emoji": ("filters/emoji.py",),
+    "lingua": ("filters/language.py",),
     "tokenizers": ("filters/encoder.py", "filters/units.py", "filters/models/"),
     "torch": ("learner/bots/", "learner/fingerprint.py", "filters/detoxify.py", "filters/models/"),
     "transformers": ("filters/detoxify.py", "learner/bots/"),

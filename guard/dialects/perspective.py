@@ -4,8 +4,9 @@ A score that is left out means "below your `scoreThreshold`" to a Perspective cl
 is therefore never an answer: it is the error 503 `UNAVAILABLE` with `errorType` `UNSCORED`, whatever the policy says of
 unscored texts, since a policy decides and does not make scores.
 
-`doNotStore` is always so. `communityId` is taken and means nothing here. Languages are not detected, so there is no
-`detectedLanguages`; a request that names only languages the filters were not trained for is refused.
+`doNotStore` is always so. `communityId` is taken and means nothing here. A request that names only languages that the
+filters were not trained for is refused, and so is a comment in such a language where the request names none;
+`detectedLanguages` says which it is.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from filters.language import OTHER
 from filters.merge import over_filters
 from filters.types import Span
 from guard.auth import Identity
@@ -36,10 +38,16 @@ ATTRIBUTES = {
 LANGUAGES = ("en",)
 """What the shipped filters were trained for."""
 
+FOREIGN = 0.9
+"""How sure the detector must be of a language before a comment counts as being in it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """One request: the comment as a chat of one message, and which attributes are wanted from which score on."""
+    """One request: the comment as a chat of one message, and which attributes are wanted from which score on.
+
+    ``languages`` are those that it may be in, ``named`` where the client said so.
+    """
 
     chat: Chat
     prompt: str | None
@@ -47,6 +55,7 @@ class Analysis:
     spans: bool
     languages: tuple[str, ...]
     client_token: str
+    named: bool = False
 
     @property
     def group(self) -> Group:
@@ -54,8 +63,18 @@ class Analysis:
         return Group((ScoredText(self.chat.messages[0].text, (0,)),), "in", self.prompt)
 
 
-def parse(body: Mapping[str, Any], headers: Mapping[str, str], identity: Identity, limits: Limits) -> Analysis:
-    """Return the analysis that is asked for, or raise :class:`BadRequestError` naming the field."""
+def parse(
+    body: Mapping[str, Any],
+    headers: Mapping[str, str],
+    identity: Identity,
+    limits: Limits,
+    trained: Sequence[str] = LANGUAGES,
+) -> Analysis:
+    """Return the analysis that is asked for, or raise :class:`BadRequestError` naming the field.
+
+    ``trained`` are the languages that the filters were trained for.
+    """
+    languages = _typed(body, "languages", list, [])
     text = _text(body.get("comment"), "comment", limits)
     if not text:
         raise BadRequestError("the comment must not be empty", code="COMMENT_EMPTY", param="comment.text")
@@ -74,8 +93,9 @@ def parse(body: Mapping[str, Any], headers: Mapping[str, str], identity: Identit
         prompt=_prompt(_typed(body, "context", dict, {}), limits),
         thresholds=_thresholds(body.get("requestedAttributes")),
         spans=_typed(body, "spanAnnotations", bool, default=False),
-        languages=_languages(_typed(body, "languages", list, [])),
+        languages=_languages(languages, trained),
         client_token=_typed(body, "clientToken", str, ""),
+        named=bool(languages),
     )
 
 
@@ -142,19 +162,23 @@ def _threshold(name: str, wanted: object) -> float:
     return float(least)
 
 
-def _languages(given: Sequence[object]) -> tuple[str, ...]:
+def _languages(given: Sequence[object], trained: Sequence[str]) -> tuple[str, ...]:
     """Return the languages that a comment is scored in; a region says nothing here."""
     if not all(isinstance(one, str) for one in given):
         raise BadRequestError("`languages` must be a list of language codes", param="languages")
-    codes = [str(one).partition("-")[0].lower() for one in given] or list(LANGUAGES)
-    known = tuple(dict.fromkeys(code for code in codes if code in LANGUAGES))
+    codes = [str(one).partition("-")[0].lower() for one in given] or list(trained)
+    known = tuple(dict.fromkeys(code for code in codes if code in trained))
     if not known:
-        raise BadRequestError(
-            f"no attribute supports these languages: {', '.join(codes):.80}; there is {', '.join(LANGUAGES)}",
-            code="LANGUAGE_NOT_SUPPORTED_BY_ATTRIBUTE",
-            param="languages",
-        )
+        raise _not_supported(codes, trained)
     return known
+
+
+def _not_supported(codes: Sequence[str], trained: Sequence[str]) -> BadRequestError:
+    return BadRequestError(
+        f"no attribute supports these languages: {', '.join(codes):.80}; there is {', '.join(trained)}",
+        code="LANGUAGE_NOT_SUPPORTED_BY_ATTRIBUTE",
+        param="languages",
+    )
 
 
 def render(analysis: Analysis, checked: Checked) -> dict[str, Any]:
@@ -165,7 +189,7 @@ def render(analysis: Analysis, checked: Checked) -> dict[str, Any]:
     BusyError
         The text was not scored in full; the client may try again.
     BadRequestError
-        No filter here scores an attribute; the client may ask for others.
+        No filter here scores an attribute, or was trained for the comment's language; the client may ask for others.
     """
     (judgement,) = checked.judgements
     unscored = [reason for reason in judgement.verdict.reasons if reason.score is None]
@@ -173,7 +197,12 @@ def render(analysis: Analysis, checked: Checked) -> dict[str, Any]:
         why = "; ".join(dict.fromkeys(f"{reason.label}: {reason.detail}" for reason in unscored))
         raise BusyError(f"the comment was not scored ({why:.300})", code="UNSCORED", retry_after="1")
     merged = over_filters({scores.filter: scores for scores in judgement.scores})
+    foreign = merged.variants.get(OTHER, "") if merged.values.get(OTHER, 0.0) >= FOREIGN else ""
+    if foreign and not analysis.named:
+        raise _not_supported([foreign], analysis.languages)
     answer: dict[str, Any] = {"attributeScores": {}, "languages": list(analysis.languages)}
+    if OTHER in merged.values and (foreign or len(analysis.languages) == 1):
+        answer["detectedLanguages"] = [foreign or analysis.languages[0]]
     for name, least in analysis.thresholds.items():
         value = merged.values.get(ATTRIBUTES[name])
         if value is None:

@@ -22,12 +22,15 @@ WORDS = ["how", "are", "you", "today", "i", "like", "gardens", "the", "sea", "lo
 def write_checkpoint(folder, classes, model_name="BertForSequenceClassification"):
     """Write a checkpoint as detoxify publishes them, with the configuration and tokenizer beside it."""
     torch.manual_seed(0)
-    config = transformers.BertConfig(
+    kind = model_name.removesuffix("ForSequenceClassification")
+    config = getattr(transformers, f"{kind}Config" if hasattr(transformers, f"{kind}Config") else "BertConfig")(
         vocab_size=5 + len(WORDS),
         hidden_size=16,
         num_hidden_layers=1,
         num_attention_heads=2,
         intermediate_size=16,
+        pad_token_id=0,
+        max_position_embeddings=514,
         num_labels=len(classes),
     )
     config.save_pretrained(folder)
@@ -35,7 +38,7 @@ def write_checkpoint(folder, classes, model_name="BertForSequenceClassification"
     (folder / "vocab.txt").write_text("\n".join(words))
     tokenizer = {"tokenizer_class": "BertTokenizer", "model_max_length": 512}
     (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer))
-    model = transformers.BertForSequenceClassification(config)
+    model = transformers.AutoModelForSequenceClassification.from_config(config)
     arch = {
         "model_type": "bert-base-uncased",
         "num_classes": len(classes),

@@ -2,15 +2,20 @@
 
 import io
 import logging
+from dataclasses import replace
 
 import httpx
 import pytest
 
+from filters import Guardian
+from filters.language import OTHER, ByLanguage
+from filters.policy import Thresholds
 from guard.logs import configure
 from guard.scoring import ScoringLimits
 from learner.store import AsyncStore, Keys
 from tests.checking import BROKEN, LABELS, OPEN, checking, counted, key_with, nothing_was_kept
-from tests.guarding import until
+from tests.fakes import LabelFilter
+from tests.guarding import serving, until
 
 PATH = "/v1alpha1/comments:analyze"
 ALL = ("TOXICITY", "SEVERE_TOXICITY", "IDENTITY_ATTACK", "INSULT", "PROFANITY", "THREAT")
@@ -169,3 +174,26 @@ def test_a_session_and_the_comment_above_are_the_context_it_is_scored_in(guard):
 def test_nothing_is_captured_or_learned(guard):
     analyze(guard, "an insult", doNotStore=False)
     assert nothing_was_kept(guard)
+
+
+def test_a_comments_language_is_detected_and_one_that_no_model_was_trained_for_is_refused(redis_url, bot_keys):
+    labels = {**LABELS.thresholds["in"], OTHER: Thresholds(quarantine=0.9)}
+    policy = replace(LABELS, thresholds={"in": labels, "out": labels})
+    guardian = Guardian([ByLanguage(LabelFilter())], policy)
+    german = "Ich war gestern mit meiner Schwester im Kino."
+    with serving(redis_url, bot_keys, guardian=guardian, default_policy=policy) as guard:
+        english = analyze(guard, "I was at the cinema with my sister yesterday.").json()
+        refused = analyze(guard, german)
+        named = analyze(guard, german, languages=["en"]).json()
+    assert (english["languages"], english["detectedLanguages"]) == (["en"], ["en"])
+    assert error_of(refused) == (400, "INVALID_ARGUMENT", "LANGUAGE_NOT_SUPPORTED_BY_ATTRIBUTE")
+    assert "de" in refused.json()["error"]["message"]
+    assert (named["languages"], named["detectedLanguages"]) == (["en"], ["de"])
+    assert "TOXICITY" in named["attributeScores"]
+
+
+def test_a_language_that_is_routed_to_another_model_is_supported(redis_url, bot_keys):
+    guardian = Guardian([ByLanguage(LabelFilter(), others={"de": LabelFilter()})], LABELS)
+    with serving(redis_url, bot_keys, guardian=guardian, default_policy=LABELS) as guard:
+        answer = analyze(guard, "Ich war gestern mit meiner Schwester im Kino.", languages=["de"]).json()
+    assert answer["languages"] == ["de"]

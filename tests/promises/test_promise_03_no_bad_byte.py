@@ -3,7 +3,6 @@
 import pytest
 
 from filters import Guardian, Item, Policy
-from filters.toxicity import ToxicityFilter
 from filters.types import Scores
 from tests.hostile import ABUSIVE
 
@@ -57,7 +56,7 @@ def test_a_first_safe_sentence_leaves_when_it_is_closed_not_when_the_text_ends()
 
 @pytest.mark.parametrize("size", [1, 3, 7, 1000])
 def test_no_part_of_an_abusive_sentence_leaves_however_the_reply_is_cut(size):
-    guardian = Guardian([ToxicityFilter()])
+    guardian = Guardian()
     text = f"I like gardens. {ABUSIVE} I like the sea."
     fold, sent = guardian.fold(Item("", "out")), ""
     pieces = [text[first : first + size] for first in range(0, len(text), size)]
