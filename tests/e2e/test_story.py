@@ -48,7 +48,7 @@ def test_the_newcomer_story_from_first_message_to_rollback(server: Server) -> No
     page = server.cli("review", "show", by_reply[BORDERLINE]["id"])
     for said in (BORDERLINE, raw.parse().choices[0].message.content or "", "in this state since  20", "0 up, 0 down"):
         assert said in page
-    assert "characters 0-" in page
+    assert re.search(r"characters \d+-\d+", page)
     before = answer_to(server, greeting)
     server.cli("review", "release", by_reply[BORDERLINE]["id"])
     server.cli("review", "discard", by_reply[ABUSIVE]["id"])
