@@ -15,17 +15,20 @@ from bench.data import CLEAN, LABELS, SOURCES, Row, calibration, read, training
 from bench.metrics import calibration_error, platt
 from filters.encoder import OnnxEncoder
 from filters.models import build, graph, source
+from filters.models.nodes import Array
 from filters.toxicity import ToxicityFilter
 from filters.types import Item
 
-Weights = dict[str, graph.Array]
+Weights = dict[str, Array]
 
 
-EXITS = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1)
-"""Scores under all labels of which the lower layers may settle a unit; the highest that loses next to nothing holds."""
+EXITS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0)
+"""A stage may settle a unit whose score of each label is under this part of the label's share; the highest that loses
+next to nothing holds. One score for all labels would spoil the order of the rare ones."""
 
-MATTERS, LOST = 0.3, 0.002
-"""Of the texts whose full score reaches ``MATTERS`` under some label, at most the share ``LOST`` may stop early."""
+MATTERS = 0.3
+LOST = {"glance": 0.005, "early": 0.002}
+"""Of the texts whose last score reaches ``MATTERS`` under some label, the share that a stage may stop at most."""
 
 
 def ship(trained: Path, data: Path, folder: Path, facts: Mapping[str, object]) -> None:
@@ -33,15 +36,20 @@ def ship(trained: Path, data: Path, folder: Path, facts: Mapping[str, object]) -
     weights: Weights = dict(load_file(trained))
     rows = calibration(data)
     asked = [*rows, *_tune_rows(data)]
-    late, early = (np.array(logits_of(_scratch(trained, weights, exits), asked)) for exits in (-np.inf, np.inf))
     truth = np.array([row.labels for row in rows])
-    found, soon = ([platt(some[: len(rows), at], truth[:, at]) for at in range(len(LABELS))] for some in (late, early))
-    late_scores, early_scores = _scores(late, found), _scores(early, soon)
-    settled = exit_score(early_scores, late_scores)
-    scaled = scale(scale(weights, "heads", found), "early", soon)
-    scaled["exit.logits"] = np.full(len(LABELS), np.log(settled / (1 - settled)), np.float32)
-    alarms = late_scores.max(axis=1) >= MATTERS
-    stopped = early_scores.max(axis=1) < settled
+    found, scores = {}, {}
+    for stage in graph.STAGES:
+        logits = np.array(logits_of(_scratch(trained, weights, stage), asked))
+        found[stage] = [platt(logits[: len(rows), at], truth[:, at]) for at in range(len(LABELS))]
+        scores[stage] = _scores(logits, found[stage])
+        weights = scale(weights, stage, found[stage])
+    late = scores["heads"]
+    shares = truth.mean(axis=0)
+    exits = {stage: exit_part(scores[stage] / shares, late, lost) * shares for stage, lost in LOST.items()}
+    for stage, settled in exits.items():
+        weights[f"{stage}.exit"] = np.log(settled / (1 - settled)).astype(np.float32)
+    alarms = late.max(axis=1) >= MATTERS
+    stopped = {stage: (scores[stage] < settled).all(axis=1) for stage, settled in exits.items()}
     by_source, dropped = training(data)
     manifest = {
         "encoder": {"name": "sentence-transformers/all-MiniLM-L6-v2", "sha256": source.WEIGHTS_SHA256},
@@ -67,20 +75,24 @@ def ship(trained: Path, data: Path, folder: Path, facts: Mapping[str, object]) -
         "calibration": {
             "rows": len(rows),
             "slope_and_offset": {
-                name: {label: [round(v, 4) for v in pair] for label, pair in zip(LABELS, pairs, strict=True)}
-                for name, pairs in (("late", found), ("early", soon))
+                stage: {label: [round(v, 4) for v in pair] for label, pair in zip(LABELS, pairs, strict=True)}
+                for stage, pairs in found.items()
             },
-            "toxicity_error_on_its_own_rows": round(calibration_error(late_scores[: len(rows), 0], truth[:, 0]), 4),
+            "toxicity_error_on_its_own_rows": round(calibration_error(late[: len(rows), 0], truth[:, 0]), 4),
         },
-        "early_exit": {
-            "score": settled,
-            "texts": len(asked),
-            "stopped": int(stopped.sum()),
-            "texts_that_matter": int(alarms.sum()),
-            "of_them_stopped": int((alarms & stopped).sum()),
+        "stages": {
+            stage: {
+                "layers": graph.STAGES[stage],
+                "scores": {label: round(float(score), 5) for label, score in zip(LABELS, settled, strict=True)},
+                "texts": len(asked),
+                "stopped": int(stopped[stage].sum()),
+                "texts_that_matter": int(alarms.sum()),
+                "of_them_stopped": int((alarms & stopped[stage]).sum()),
+            }
+            for stage, settled in exits.items()
         },
     }
-    write(scaled, folder, manifest)
+    write(weights, folder, manifest)
 
 
 def write(weights: Weights, folder: Path, manifest: Mapping[str, object]) -> None:
@@ -91,11 +103,12 @@ def write(weights: Weights, folder: Path, manifest: Mapping[str, object]) -> Non
     build.build(folder, trained=folder / build.TRAINED)
 
 
-def _scratch(trained: Path, weights: Weights, exits: float) -> Path:
-    """Return a folder with the encoder built uncalibrated, every unit settled early or none."""
-    folder = trained.parent / ("late" if exits < 0 else "early")
+def _scratch(trained: Path, weights: Weights, stage: str) -> Path:
+    """Return a folder with an encoder that settles every unit at ``stage``."""
+    folder = trained.parent / stage
     folder.mkdir(exist_ok=True)
-    write({**weights, "exit.logits": np.full(len(LABELS), exits, np.float32)}, folder, {})
+    ends = {f"{name}.exit": np.full(len(LABELS), np.inf if name == stage else -np.inf, np.float32) for name in LOST}
+    write({**weights, **ends}, folder, {})
     return folder
 
 
@@ -106,18 +119,21 @@ def _tune_rows(data: Path) -> list[Row]:
     return [Row(text, CLEAN, "tune") for text in (*hate, *talk)]
 
 
-def _scores(logits: graph.Array, found: list[tuple[float, float]]) -> graph.Array:
+def _scores(logits: Array, found: list[tuple[float, float]]) -> Array:
     slopes, offsets = np.array(found).T
-    scores: graph.Array = 1 / (1 + np.exp(-(logits * slopes + offsets)))
+    scores: Array = 1 / (1 + np.exp(-(logits * slopes + offsets)))
     scores[:, 0] = scores.max(axis=1)  # as the filter does
     return scores
 
 
-def exit_score(early: graph.Array, late: graph.Array) -> float:
-    """Return the highest of ``EXITS`` that stops at most the share ``LOST`` of the texts that matter."""
+def exit_part(parts: Array, late: Array, lost: float) -> float:
+    """Return the highest of ``EXITS`` that stops at most the share ``lost`` of the texts that matter.
+
+    ``parts`` are a stage's scores as parts of the labels' shares, ``late`` the last stage's scores.
+    """
     matters = late.max(axis=1) >= MATTERS
-    fitting = [score for score in EXITS if (early[matters].max(axis=1) < score).mean() <= LOST]
-    return max(fitting, default=0.0) or EXITS[0] / 10
+    fitting = [part for part in EXITS if (parts[matters] < part).all(axis=1).mean() <= lost]
+    return max(fitting, default=EXITS[0] / 10)
 
 
 def scale(weights: Weights, name: str, found: list[tuple[float, float]]) -> Weights:

@@ -46,13 +46,15 @@ class Layer(nn.Module):
 class Passed:
     """``embedding`` (rows, hidden), unit length; ``logits`` (rows, units, labels); ``tokens`` (rows, tokens, labels).
 
-    ``early`` are the logits that the lower half of the layers gives.
+    ``early`` are the logits that the lower half of the layers gives, ``lowest`` is what the first one makes of each
+    token, (rows, tokens, hidden).
     """
 
     embedding: Tensor
     logits: Tensor
     tokens: Tensor
     early: Tensor
+    lowest: Tensor
 
 
 class Student(nn.Module):
@@ -70,8 +72,11 @@ class Student(nn.Module):
         self.register_buffer("places", table)
         self.first = _norm(tensors, "embeddings.LayerNorm").requires_grad_(requires_grad=False)
         self.layers = nn.ModuleList(Layer(tensors, f"encoder.layer.{number}.") for number in range(graph.LAYERS))
-        self.head = _head(graph.HIDDEN * len(graph.POOLED))
-        self.early = _head(graph.HIDDEN)
+        self.head = new_head(graph.HIDDEN * len(graph.POOLED))
+        self.early = new_head(graph.HIDDEN)
+        for name, head in (("heads", self.head), ("early", self.early)):
+            if f"{name}.weight" in tensors:
+                head.load_state_dict({kind: tensors[f"{name}.{kind}"] for kind in ("weight", "bias")})
         self.dropout = nn.Dropout(0.1)
 
     def forward(self, ids: Tensor, units: Tensor) -> Passed:
@@ -87,10 +92,10 @@ class Student(nn.Module):
             states.append(state)
         mean = (state * there[..., None]).sum(dim=1)
         joined = torch.cat([states[number - 1] for number in graph.POOLED], dim=2)
-        member = units[:, None, :] == torch.arange(int(units.max()) + 1)[None, :, None]
-        logits, tokens = _read(self.head(self.dropout(joined)), member)
-        early, _ = _read(self.early(self.dropout(states[graph.EARLY - 1])), member)
-        return Passed(functional.normalize(mean, dim=1), logits, tokens, early)
+        member = members(units)
+        logits, tokens = read_logits(self.head(self.dropout(joined)), member)
+        early, _ = read_logits(self.early(self.dropout(states[graph.STAGES["early"] - 1])), member)
+        return Passed(functional.normalize(mean, dim=1), logits, tokens, early, states[0])
 
     def exported(self) -> dict[str, npt.NDArray[np.float32]]:
         """Return what was trained, named as in the checkpoint, and the heads as ``heads.*``."""
@@ -104,7 +109,13 @@ class Student(nn.Module):
         return found
 
 
-def _read(found: Tensor, member: Tensor) -> tuple[Tensor, Tensor]:
+def members(units: Tensor) -> Tensor:
+    """Return ``(rows, units, tokens)``: whether a token stands in a unit."""
+    found: Tensor = units[:, None, :] == torch.arange(int(units.max()) + 1)[None, :, None]
+    return found
+
+
+def read_logits(found: Tensor, member: Tensor) -> tuple[Tensor, Tensor]:
     """Return ``(rows, units, labels)``: the mean of one half over a unit's tokens plus the peak of the other half."""
     level, peak = found.chunk(2, dim=2)
     count = member.sum(dim=2, keepdim=True)
@@ -113,7 +124,8 @@ def _read(found: Tensor, member: Tensor) -> tuple[Tensor, Tensor]:
     return (mean + height).masked_fill(count == 0, graph.NOTHING), peak
 
 
-def _head(width: int) -> nn.Linear:
+def new_head(width: int) -> nn.Linear:
+    """Return an untrained head: a level and a peak per label."""
     made = nn.Linear(width, 2 * len(LABELS))
     nn.init.normal_(made.weight, std=0.01)
     nn.init.constant_(made.bias, -1.0)

@@ -12,17 +12,18 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 
-from bench import counterfactuals
+from bench import counterfactuals, glance
 from bench.data import LABELS, training
 from bench.figures import take
 from bench.rows import (
@@ -51,6 +52,7 @@ MEAN_DECAY = 0.998  # of the running mean of the weights, per step
 WARM_UP, DECAY = 0.03, 0.5  # shares of the steps: linear rise at first, linear fall to zero at the end
 DISTIL_EVERY = 4  # steps; the teacher's pass costs a third of one of ours
 EARLY_LOSS, MARK_LOSS, DISTIL_LOSS = 0.3, 0.2, 2.0
+FINISH = 1_000  # added to the seed for the rows that the first stage is fitted on
 OURS = NAMES.index("jigsaw_train")  # the source whose strictness is the score's
 EVERY = 300  # steps between two checkpoints
 
@@ -227,6 +229,16 @@ def train(data: Path, folder: Path, chosen: Run) -> Path:
     return folder / "trained.safetensors"
 
 
+def finish(data: Path, trained: Sequence[Path], target: Path, seed: int) -> Path:
+    """Write the mean of the runs' weights with a first stage fitted to it; return ``target``."""
+    files = source.find()
+    runs = [load_file(path) for path in trained]
+    mean = {name: np.stack([run[name] for run in runs]).mean(axis=0) for name in runs[0]}
+    first = glance.fit(load_file(files / "model.safetensors"), mean, batches(data, files, seed))
+    save_file({**mean, **first}, target)
+    return target
+
+
 FIGURES = ("thresholds", "accuracy", "spans")
 """What is measured of new weights: the thresholds are chosen first, then the rest looks at the report rows once."""
 
@@ -275,10 +287,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     parser.add_argument("--start", type=Path, help="begin with the layers of this checkpoint instead of MiniLM's")
+    parser.add_argument("--mean-with", type=Path, action="append", default=[], help="weights of an earlier run")
     parser.add_argument("--note", default="", help="what else the manifest should say of this run")
     asked = parser.parse_args()
     chosen = Run(asked.steps, asked.rate, asked.seed, asked.resume, asked.start)
     trained = train(asked.data, asked.work, chosen)
+    trained = finish(asked.data, [trained, *asked.mean_with], asked.work / "finished.safetensors", asked.seed + FINISH)
     ship(trained, asked.data, source.FOLDER, facts(chosen, asked.note))
     measure(asked.data, source.FOLDER)
 

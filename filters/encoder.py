@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ from filters.units import Unit, chains, split
 
 MAX_TOKENS = 510  # 512 positions less the two special tokens
 CLS, SEP = 101, 102
+WORD_LENGTH, WORDS_KEPT = 24, 1 << 15
+"""Of words no longer than this, this many are remembered with how many tokens they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,7 @@ class OnnxEncoder:
         self._tokenizer = Tokenizer.from_str(metadata["tokenizer"])
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        self._count_word = lru_cache(WORDS_KEPT)(self._count)
 
     @property
     def dim(self) -> int:
@@ -111,6 +115,9 @@ class OnnxEncoder:
 
     def count_tokens(self, text: str) -> int:
         """Return the number of tokens of ``text``, special tokens not counted."""
+        return self._count_word(text) if len(text) <= WORD_LENGTH else self._count(text)
+
+    def _count(self, text: str) -> int:
         return len(self.tokens(text).ids)
 
     def run(self, units: Sequence[Sequence[int]], *, embed: bool = True) -> Pass:

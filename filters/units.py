@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 
 UNIT_TOKENS = 64
 CONTEXT_TOKENS = 128
@@ -48,7 +47,7 @@ class UnitSplitter:
         unit_tokens: int = UNIT_TOKENS,
         context_tokens: int = CONTEXT_TOKENS,
     ) -> None:
-        self._count = lru_cache(maxsize=4096)(count_tokens)
+        self._count = count_tokens
         self._unit_tokens = unit_tokens
         self._context_tokens = context_tokens
         self._start = 0

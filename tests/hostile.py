@@ -3,7 +3,7 @@
 ABUSIVE = "Shut up, you stupid worthless idiot."
 """Blocked by the shipped policy."""
 
-BORDERLINE = "You silly goose, that was dumb."
+BORDERLINE = "Silly goose, that was dumb."
 """Answered, flagged, and quarantined for learning by the shipped policy."""
 
 ABUSIVE_LINES = (

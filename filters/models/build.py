@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from filters.errors import WeightsError
-from filters.models import graph, source
+from filters.models import graph, nodes, source
 from filters.models.source import ENCODER, FOLDER
 
 TRAINED = "encoder.safetensors"
@@ -28,8 +28,9 @@ MANIFEST = "encoder.json"
 
 def recipe(trained: Path) -> str:
     """Return the hash of everything that shapes the file: weights, tokenizer and the code that writes it."""
-    parts = [source.WEIGHTS_SHA256, source.TOKENIZER_SHA256, source.sha256_of(Path(graph.__file__))]
-    return hashlib.sha256("\n".join([*parts, source.sha256_of(trained)]).encode()).hexdigest()
+    writers = [source.sha256_of(Path(__file__).with_name(name)) for name in ("graph.py", "nodes.py")]
+    parts = [source.WEIGHTS_SHA256, source.TOKENIZER_SHA256, *writers, source.sha256_of(trained)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def build(folder: Path, where: str = "wheel", *, trained: Path = FOLDER / TRAINED) -> Path:
@@ -75,25 +76,25 @@ def load_trained(path: Path) -> tuple[graph.Weights, tuple[str, ...]]:
     return unpacked(stored), tuple(stated["labels"])
 
 
-def packed(weights: graph.Weights) -> dict[str, graph.Array]:
+def packed(weights: graph.Weights) -> dict[str, nodes.Array]:
     """Return the tensors as they are committed: matrices in int8 with a scale a row, the rest in float32."""
-    stored: dict[str, graph.Array] = {}
+    stored: dict[str, nodes.Array] = {}
     for name, value in weights.items():
-        if value.ndim == 2 and not name.startswith(("heads.", "early.")):
-            stored[f"{name}.q"], stored[f"{name}.s"] = graph.quantise(value)
+        if value.ndim == 2 and not name.startswith(tuple(f"{stage}." for stage in graph.STAGES)):
+            stored[f"{name}.q"], stored[f"{name}.s"] = nodes.quantise(value)
         else:
             stored[name] = np.ascontiguousarray(value, dtype=np.float32)
     return stored
 
 
-def unpacked(stored: graph.Weights) -> dict[str, graph.Array]:
+def unpacked(stored: graph.Weights) -> dict[str, nodes.Array]:
     """Return what :func:`packed` was given, as near as int8 comes.
 
     >>> weights = {"a": np.array([[1.0, -2.0]]), "heads.weight": np.array([[0.3]])}
     >>> {name: value.round(2).tolist() for name, value in unpacked(packed(weights)).items()}
     {'a': [[1.01, -2.0]], 'heads.weight': [[0.3]]}
     """
-    found: dict[str, graph.Array] = {}
+    found: dict[str, nodes.Array] = {}
     for name, value in stored.items():
         if name.endswith(".q"):
             scales = stored[f"{name.removesuffix('.q')}.s"]

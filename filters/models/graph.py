@@ -8,69 +8,34 @@ figures).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from onnx import TensorProto, checker, helper, numpy_helper
+from onnx import TensorProto, checker, helper
 
-Array = npt.NDArray[Any]
+from filters.models.nodes import Array, Graph, quantise
+
 Weights = Mapping[str, Array]
 
 MICROSOFT = "com.microsoft"
+BOOL = TensorProto.BOOL
 LAYERS = 6
 HIDDEN = 384
 NUM_HEADS = 12
 EPSILON = 1e-12  # layer_norm_eps in the model's config.json
-EARLY = 3
-"""The layer after which most of what people say is settled."""
+STAGES = {"glance": 1, "early": 3, "heads": LAYERS}
+"""Where logits are read, and after how many layers: what a stage finds harmless, the next one does not look at."""
 
-POOLED = tuple(range(EARLY + 1, LAYERS + 1))
-"""Layers whose states the later logits read, side by side."""
+GLANCE_WIDTH = 192
+"""Hidden units of the first stage's head: one layer's states alone are too plain for a linear one."""
+
+POOLED = tuple(range(STAGES["early"] + 1, LAYERS + 1))
+"""Layers whose states the last logits read, side by side."""
 
 NOTHING = -1e4
 """A logit lower than any: of a token that a unit does not have."""
-
-
-@dataclass
-class Graph:
-    """The nodes and tensors written so far."""
-
-    nodes: list[Any] = field(default_factory=list)
-    tensors: list[Any] = field(default_factory=list)
-
-    def tensor(self, name: str, value: Array) -> str:
-        """Store ``value`` under ``name``; return the name."""
-        self.tensors.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
-        return name
-
-    def node(self, op: str, inputs: list[str], output: str, domain: str = "", **attributes: Any) -> str:  # noqa: ANN401
-        """Append one node with one output; return the output's name."""
-        made = helper.make_node(op, inputs, [output], name=output, domain=domain, **attributes)
-        made.attribute.sort(key=lambda attribute: attribute.name)
-        self.nodes.append(made)
-        return output
-
-    def linear(self, name: str, source: str, weight: Array) -> str:
-        """Multiply ``source`` by the transpose of a ``(n, k)`` weight kept in int8."""
-        quantised, scales = quantise(weight)
-        table = self.tensor(f"{name}.q", quantised.T)
-        wide = self.node("Cast", [table], f"{name}.float", to=TensorProto.FLOAT)
-        wide = self.node("Mul", [wide, self.tensor(f"{name}.s", scales)], f"{name}.weight")
-        return self.node("MatMul", [source, wide], name)
-
-
-def quantise(weight: Array) -> tuple[Array, Array]:
-    """Return ``(n, k)`` int8 and ``(n,)`` float32 scales, so that ``weight`` is about their product.
-
-    >>> q, s = quantise(np.array([[1.0, -2.0]], dtype=np.float32))
-    >>> q.tolist(), round(float(s[0]), 6)
-    ([[64, -127]], 0.015748)
-    """
-    scales = np.maximum(np.abs(weight).max(axis=1), 1e-12) / 127.0
-    return np.rint(weight / scales[:, None]).astype(np.int8), scales.astype(np.float32)
 
 
 def build(weights: Weights, metadata: Mapping[str, str]) -> bytes:
@@ -81,34 +46,80 @@ def build(weights: Weights, metadata: Mapping[str, str]) -> bytes:
     Outputs: ``logits`` (units, labels), ``peaks`` (n, labels), the part of the logits that each token gives, ``means``
     (units, 384) of unit length, and ``embedding`` (1, 384) of unit length over all tokens.
 
-    A unit whose early logits are all under ``exit.logits`` is settled by the lower layers. Where all are, and ``whole``
-    is false, the upper layers do not run; the embeddings are zero then. The logits do not depend on ``whole``.
+    A unit whose logits at a stage are all under the stage's ``exit`` is settled and keeps them. Where all are, and
+    ``whole`` is false, the layers above do not run; the embeddings are zero then. The logits do not depend on
+    ``whole``.
     """
     graph = Graph()
-    states = [_embed(graph, weights)]
+    state = _embed(graph, weights)
     _sight(graph)
     _members(graph)
-    for layer in range(EARLY):
-        states.append(_layer(graph, weights, layer, states[-1]))
-    early, early_peaks = _read(graph, weights, "early", states[-1])
-    over = graph.node("GreaterOrEqual", [early, graph.tensor("exit.logits", weights["exit.logits"])], "over")
-    over = graph.node("Cast", [over], "over.int", to=TensorProto.INT64)
-    over = graph.node("ReduceMax", [over, "axis1"], "over.unit", keepdims=1)
-    open_ = graph.node("Cast", [over], "open", to=TensorProto.BOOL)
-    some = graph.node("Cast", [graph.node("ReduceMax", [over], "over.any", keepdims=0)], "some", to=TensorProto.BOOL)
-    go_on = graph.node("Or", [some, "whole"], "go_on")
-    upper, lower = Graph(), Graph()
-    _upper(upper, weights, states[-1], early, open_)
-    _lower(lower, early, early_peaks)
-    labels = len(weights["exit.logits"])
-    outputs = _outputs("", labels)
-    names = [output.name for output in outputs]
-    branches = {
-        "then_branch": helper.make_graph(upper.nodes, "upper", [], _outputs("upper.", labels), upper.tensors),
-        "else_branch": helper.make_graph(lower.nodes, "lower", [], _outputs("lower.", labels), lower.tensors),
-    }
-    graph.nodes.append(helper.make_node("If", [go_on], names, name="if", **branches))
-    return _serialise(graph, outputs, metadata)
+    _stage(graph, weights, tuple(STAGES), state, Found("", ""), "")
+    return _serialise(graph, _outputs("", _labels(weights)), metadata)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the stages so far gave: the logits, and whether a unit is open still. Empty before the first stage."""
+
+    logits: str
+    open: str
+
+
+def _stage(graph: Graph, weights: Weights, stages: Sequence[str], state: str, before: Found, to: str) -> None:
+    """Write the layers and logits of the first of ``stages``, and the others; outputs are named with ``to`` before."""
+    name, *rest = stages
+    begin = dict(zip(STAGES, (0, *STAGES.values()), strict=False))[name]
+    states = []
+    for layer in range(begin, STAGES[name]):
+        state = _layer(graph, weights, layer, state)
+        states.append(state)
+    logits, peaks = _read(graph, weights, name, _source(graph, weights, name, states))
+    if before.logits:
+        logits = graph.node("Where", [before.open, logits, before.logits], f"{name}.held")
+    if not rest:
+        _finish(graph, state, logits, peaks, to)
+        return
+    found = Found(logits, _open(graph, weights, name, logits, before.open))
+    some = graph.node("Cast", [found.open], f"{name}.open.int", to=TensorProto.INT64)
+    some = graph.node("Cast", [graph.node("ReduceMax", [some], f"{name}.any", keepdims=0)], f"{name}.some", to=BOOL)
+    go_on = graph.node("Or", [some, "whole"], f"{name}.go_on")
+    above, stop = Graph(), Graph()
+    _stage(above, weights, rest, state, found, f"{name}.above.")
+    _stop(stop, logits, peaks, f"{name}.stop.")
+    labels = _labels(weights)
+
+    def branch(part: Graph, end: str) -> Any:  # noqa: ANN401
+        return helper.make_graph(part.nodes, f"{name}{end}", [], _outputs(f"{name}{end}.", labels), part.tensors)
+
+    branches = {"then_branch": branch(above, ".above"), "else_branch": branch(stop, ".stop")}
+    names = [output.name for output in _outputs(to, labels)]
+    graph.nodes.append(helper.make_node("If", [go_on], names, name=f"{name}.if", **branches))
+
+
+def _source(graph: Graph, weights: Weights, name: str, states: Sequence[str]) -> str:
+    """Write what a stage's head reads."""
+    if name == "heads":
+        return graph.node("Concat", list(states), "joined", axis=2)
+    if name == "glance":
+        wide = graph.node(
+            "MatMul", [states[-1], graph.tensor("glance.wide.t", weights["glance.wide.weight"].T)], "wide"
+        )
+        return graph.node(
+            "BiasGelu", [wide, graph.tensor("glance.wide.b", weights["glance.wide.bias"])], "seen", MICROSOFT
+        )
+    return states[-1]
+
+
+def _open(graph: Graph, weights: Weights, name: str, logits: str, before: str) -> str:
+    """Write whether a unit is open still after a stage: it was before, and some logit reaches the stage's exit."""
+    exits = graph.tensor(f"{name}.exit", weights[f"{name}.exit"])
+    over = graph.node("GreaterOrEqual", [logits, exits], f"{name}.over")
+    over = graph.node("Cast", [over], f"{name}.over.int", to=TensorProto.INT64)
+    over = graph.node(
+        "Cast", [graph.node("ReduceMax", [over, "axis1"], f"{name}.most", keepdims=1)], f"{name}.high", to=BOOL
+    )
+    return graph.node("And", [over, before], f"{name}.open") if before else over
 
 
 def _outputs(prefix: str, labels: int) -> list[Any]:
@@ -121,30 +132,28 @@ def _outputs(prefix: str, labels: int) -> list[Any]:
     return [helper.make_tensor_value_info(prefix + name, TensorProto.FLOAT, shape) for name, shape in shapes.items()]
 
 
-def _upper(graph: Graph, weights: Weights, state: str, early: str, open_: str) -> None:
-    """Write the branch of the upper layers; settled units keep their early logits."""
-    states = []
-    for layer in range(EARLY, LAYERS):
-        state = _layer(graph, weights, layer, state)
-        states.append(state)
-    joined = graph.node("Concat", states, "joined", axis=2)
-    late, peaks = _read(graph, weights, "heads", joined)
-    graph.node("Where", [open_, late, early], "upper.logits")
-    graph.node("Identity", [peaks], "upper.peaks")
+def _finish(graph: Graph, state: str, logits: str, peaks: str, to: str) -> None:
+    """Write the outputs after the last layer."""
+    graph.node("Identity", [logits], f"{to}logits")
+    graph.node("Identity", [peaks], f"{to}peaks")
     flat = graph.node("Squeeze", [state, "axis0"], "last.flat")
-    graph.node("LpNormalization", [graph.node("MatMul", ["share", flat], "unit.means")], "upper.means", axis=1, p=2)
+    graph.node("LpNormalization", [graph.node("MatMul", ["share", flat], "unit.means")], f"{to}means", axis=1, p=2)
     mean = graph.node("ReduceMean", [state, "axis1"], "mean", keepdims=0)
-    graph.node("LpNormalization", [mean], "upper.embedding", axis=1, p=2)
+    graph.node("LpNormalization", [mean], f"{to}embedding", axis=1, p=2)
 
 
-def _lower(graph: Graph, early: str, peaks: str) -> None:
-    """Write the branch that stops early."""
-    graph.node("Identity", [early], "lower.logits")
-    graph.node("Identity", [peaks], "lower.peaks")
-    rows = graph.node("Concat", ["units.row", graph.tensor("width", np.array([HIDDEN], np.int64))], "rows", axis=0)
-    graph.node("ConstantOfShape", [rows], "lower.means")
-    graph.tensor("no.embedding", np.zeros((1, HIDDEN), np.float32))
-    graph.node("Identity", ["no.embedding"], "lower.embedding")
+def _stop(graph: Graph, logits: str, peaks: str, to: str) -> None:
+    """Write the outputs where a stage settled all."""
+    graph.node("Identity", [logits], f"{to}logits")
+    graph.node("Identity", [peaks], f"{to}peaks")
+    width = graph.tensor(f"{to}width", np.array([HIDDEN], np.int64))
+    rows = graph.node("Concat", ["units.row", width], f"{to}rows", axis=0)
+    graph.node("ConstantOfShape", [rows], f"{to}means")
+    graph.node("Identity", [graph.tensor(f"{to}none", np.zeros((1, HIDDEN), np.float32))], f"{to}embedding")
+
+
+def _labels(weights: Weights) -> int:
+    return len(weights["heads.bias"]) // 2
 
 
 def _serialise(graph: Graph, outputs: list[Any], metadata: Mapping[str, str]) -> bytes:
@@ -235,7 +244,7 @@ def _read(graph: Graph, weights: Weights, name: str, source: str) -> tuple[str, 
     read = graph.node("MatMul", [source, weight], f"{name}.product")
     read = graph.node("Add", [read, graph.tensor(f"{name}.bias", weights[f"{name}.bias"])], f"{name}.sum")
     read = graph.node("Squeeze", [read, "axis0"], f"{name}.read")
-    half = len(weights["exit.logits"])
+    half = _labels(weights)
     level = graph.node("Slice", [read, *_bounds(graph, f"{name}.level", 0, half), "axis1"], f"{name}.level")
     peaks = graph.node("Slice", [read, *_bounds(graph, f"{name}.peak", half, 2 * half), "axis1"], f"{name}.peaks")
     level = graph.node("MatMul", ["share", level], f"{name}.mean")

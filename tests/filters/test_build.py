@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 
 from filters.encoder import OnnxEncoder
 from filters.errors import WeightsError
-from filters.models import graph, source
+from filters.models import nodes, source
 from filters.models.build import MANIFEST, TRAINED, build, main, packed, unpacked
 from filters.models.source import FOLDER
 
@@ -89,5 +89,5 @@ def test_missing_or_broken_trained_weights_are_refused(tmp_path):
 
 def test_quantised_weights_are_within_half_a_step():
     weight = load_file(source.find() / "model.safetensors")["encoder.layer.0.attention.self.query.weight"]
-    quantised, scales = graph.quantise(weight)
+    quantised, scales = nodes.quantise(weight)
     assert np.abs(quantised * scales[:, None] - weight).max() <= scales.max() / 2 + 1e-7
