@@ -26,9 +26,11 @@ EXITS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0)
 """A stage may settle a unit whose score of each label is under this part of the label's share; the highest that loses
 next to nothing holds. One score for all labels would spoil the order of the rare ones."""
 
-MATTERS = 0.3
-LOST = {"glance": 0.005, "early": 0.002}
-"""Of the texts whose last score reaches ``MATTERS`` under some label, the share that a stage may stop at most."""
+SETTLING = tuple(stage for stage in graph.STAGES if stage != "heads")
+"""The stages that may stop a unit."""
+
+MATTERS, LOST = 0.3, 0.002
+"""Of the texts whose last score reaches ``MATTERS`` under some label, a stage may stop at most the share ``LOST``."""
 
 
 def ship(trained: Path, data: Path, folder: Path, facts: Mapping[str, object]) -> None:
@@ -45,7 +47,7 @@ def ship(trained: Path, data: Path, folder: Path, facts: Mapping[str, object]) -
         weights = scale(weights, stage, found[stage])
     late = scores["heads"]
     shares = truth.mean(axis=0)
-    exits = {stage: exit_part(scores[stage] / shares, late, lost) * shares for stage, lost in LOST.items()}
+    exits = {stage: exit_part(scores[stage] / shares, late) * shares for stage in SETTLING}
     for stage, settled in exits.items():
         weights[f"{stage}.exit"] = np.log(settled / (1 - settled)).astype(np.float32)
     alarms = late.max(axis=1) >= MATTERS
@@ -107,7 +109,7 @@ def _scratch(trained: Path, weights: Weights, stage: str) -> Path:
     """Return a folder with an encoder that settles every unit at ``stage``."""
     folder = trained.parent / stage
     folder.mkdir(exist_ok=True)
-    ends = {f"{name}.exit": np.full(len(LABELS), np.inf if name == stage else -np.inf, np.float32) for name in LOST}
+    ends = {f"{name}.exit": np.full(len(LABELS), np.inf if name == stage else -np.inf, np.float32) for name in SETTLING}
     write({**weights, **ends}, folder, {})
     return folder
 
@@ -126,13 +128,13 @@ def _scores(logits: Array, found: list[tuple[float, float]]) -> Array:
     return scores
 
 
-def exit_part(parts: Array, late: Array, lost: float) -> float:
-    """Return the highest of ``EXITS`` that stops at most the share ``lost`` of the texts that matter.
+def exit_part(parts: Array, late: Array) -> float:
+    """Return the highest of ``EXITS`` that stops at most the share ``LOST`` of the texts that matter.
 
     ``parts`` are a stage's scores as parts of the labels' shares, ``late`` the last stage's scores.
     """
     matters = late.max(axis=1) >= MATTERS
-    fitting = [part for part in EXITS if (parts[matters] < part).all(axis=1).mean() <= lost]
+    fitting = [part for part in EXITS if (parts[matters] < part).all(axis=1).mean() <= LOST]
     return max(fitting, default=EXITS[0] / 10)
 
 
